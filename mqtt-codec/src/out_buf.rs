@@ -1,0 +1,274 @@
+//! Bytes on their way to a socket.
+use crate::write::vbi_len;
+use crate::{EncodeError, Packet, Version};
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// A queue of bytes with a limit: small writes are copied together, big shared blocks are referenced.
+///
+/// # Examples
+///
+/// ```
+/// use mqtt_codec::{Append, OutBuf, Packet, Version};
+///
+/// let mut out = OutBuf::with_limit(3);
+/// assert_eq!(out.append(&Packet::Pingreq, Version::V5), Ok(Append::Wrote));
+/// assert_eq!(out.append(&Packet::Pingreq, Version::V5), Ok(Append::Full));
+/// assert_eq!(out.chunk(), [0xC0, 0x00]);
+/// out.advance(2);
+/// assert!(out.is_empty());
+/// ```
+#[derive(Debug, Default)]
+pub struct OutBuf {
+    /// What was copied, behind `start` bytes that are sent.
+    bytes: Vec<u8>,
+    start: usize,
+    /// The blocks, and in front of which of the copied bytes each goes, counted from the first that was ever in `bytes`.
+    chunks: VecDeque<(usize, Arc<[u8]>, Range<usize>)>,
+    /// What the first of `bytes` is numbered; wraps around.
+    base: usize,
+    /// Bytes in `chunks`.
+    shared: usize,
+    limit: usize,
+}
+
+/// Whether an append was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Append {
+    /// All of it.
+    Wrote,
+    /// Nothing: there is no room. Flush first.
+    Full,
+}
+
+/// An allocation of up to this size is kept when everything is sent, in bytes.
+const KEEP: usize = 16 * 1024;
+
+impl OutBuf {
+    /// A buffer that takes up to `limit` bytes; a single larger packet still goes when it is empty.
+    pub fn with_limit(limit: usize) -> Self {
+        Self {
+            limit,
+            ..Self::default()
+        }
+    }
+
+    /// Bytes not yet taken by [`advance`](Self::advance).
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.bytes
+            .len()
+            .saturating_sub(self.start)
+            .saturating_add(self.shared)
+    }
+
+    /// Whether there is nothing to send.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The limit in bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Whether a packet of `len` bytes would be taken.
+    #[inline]
+    pub fn has_room(&self, len: usize) -> bool {
+        self.is_empty() || self.len().saturating_add(len) <= self.limit
+    }
+
+    /// Appends one packet, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// The packet cannot be sent in this version, whatever room there is.
+    #[inline]
+    pub fn append(&mut self, packet: &Packet<'_>, version: Version) -> Result<Append, EncodeError> {
+        let body = packet.body_len(version)?;
+        let len = 1 + vbi_len(body) + body;
+        if !self.has_room(len) {
+            return Ok(Append::Full);
+        }
+        self.bytes.reserve(len);
+        packet.write(version, body, &mut self.bytes);
+        Ok(Append::Wrote)
+    }
+
+    /// Appends bytes whatever the limit says: the caller has asked [`has_room`](Self::has_room) for the whole packet.
+    #[inline]
+    pub fn put_slice(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Appends a part of a shared block whatever the limit says: referenced from [`OutBuf::SHARE_FROM`] bytes, else copied.
+    ///
+    /// A range that is not inside the block appends nothing.
+    pub fn put_shared(&mut self, block: &Arc<[u8]>, range: Range<usize>) {
+        let Some(part) = block.get(range.clone()) else {
+            return;
+        };
+        if part.len() < Self::SHARE_FROM {
+            return self.put_slice(part);
+        }
+        self.shared = self.shared.saturating_add(part.len());
+        self.chunks.push_back((
+            self.base.wrapping_add(self.bytes.len()),
+            Arc::clone(block),
+            range,
+        ));
+    }
+
+    /// The part of a block from which it is cheaper to reference than to copy, in bytes.
+    pub const SHARE_FROM: usize = 1024;
+
+    /// The first contiguous bytes; empty only if there is nothing to send.
+    pub fn chunk(&self) -> &[u8] {
+        self.segments().next().unwrap_or_default()
+    }
+
+    /// Fills `slices` with the bytes in order; how many were filled.
+    #[cfg(feature = "std")]
+    pub fn chunks_vectored<'b>(&'b self, slices: &mut [std::io::IoSlice<'b>]) -> usize {
+        let filled = slices
+            .iter_mut()
+            .zip(self.segments())
+            .map(|(slice, segment)| *slice = std::io::IoSlice::new(segment));
+        filled.count()
+    }
+
+    /// What is to be sent, piece by piece.
+    fn segments(&self) -> impl Iterator<Item = &[u8]> {
+        let mut from = self.start;
+        let blocks = self.chunks.iter().map(|(position, block, range)| {
+            (
+                position.wrapping_sub(self.base),
+                block.get(range.clone()).unwrap_or_default(),
+            )
+        });
+        let end = (self.bytes.len(), &[][..]);
+        let pairs = blocks
+            .chain(core::iter::once(end))
+            .flat_map(move |(until, block)| {
+                let copied = self.bytes.get(from..until).unwrap_or_default();
+                from = until;
+                [copied, block]
+            });
+        pairs.filter(|segment| !segment.is_empty())
+    }
+
+    /// Forgets the first `n` bytes: they are sent.
+    pub fn advance(&mut self, mut n: usize) {
+        while n > 0 {
+            let until = self
+                .chunks
+                .front()
+                .map_or(self.bytes.len(), |(position, ..)| {
+                    position.wrapping_sub(self.base)
+                });
+            let copied = until.saturating_sub(self.start).min(n);
+            self.start += copied;
+            n -= copied;
+            if n == 0 {
+                break;
+            }
+            let Some((_, _, range)) = self.chunks.front_mut() else {
+                break;
+            };
+            let sent = range.len().min(n);
+            range.start += sent;
+            self.shared -= sent;
+            n -= sent;
+            if range.start >= range.end {
+                self.chunks.pop_front();
+            }
+        }
+        self.settle();
+    }
+
+    /// Lets go of what is sent.
+    fn settle(&mut self) {
+        if self.is_empty() {
+            self.clear();
+        } else if self.start > self.bytes.len() / 2 {
+            // Moving no more than was sent keeps the whole linear.
+            self.base = self.base.wrapping_add(self.start);
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+    }
+
+    /// Forgets everything; big allocations are freed.
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.chunks.clear();
+        (self.start, self.base, self.shared) = (0, 0, 0);
+        if self.memory() > KEEP {
+            self.free();
+        }
+    }
+
+    fn free(&mut self) {
+        self.bytes = Vec::new();
+        self.chunks = VecDeque::new();
+    }
+
+    /// Frees the memory that is kept for the next packet, if there is nothing to send; for hosts of many idle connections.
+    pub fn shrink(&mut self) {
+        if self.is_empty() {
+            self.free();
+        }
+    }
+
+    /// Moves everything from `other` to the end of this one (a swap when this one is empty); limits are not asked.
+    pub fn take_from(&mut self, other: &mut OutBuf) {
+        if self.is_empty() {
+            core::mem::swap(self, other);
+            core::mem::swap(&mut self.limit, &mut other.limit);
+            return other.clear();
+        }
+        let mut from = other.start;
+        for (position, block, range) in other.chunks.drain(..) {
+            let until = position.wrapping_sub(other.base);
+            self.bytes
+                .extend_from_slice(other.bytes.get(from..until).unwrap_or_default());
+            from = until;
+            self.chunks
+                .push_back((self.base.wrapping_add(self.bytes.len()), block, range));
+        }
+        self.bytes
+            .extend_from_slice(other.bytes.get(from..).unwrap_or_default());
+        self.shared = self.shared.saturating_add(other.shared);
+        other.clear();
+    }
+
+    /// Bytes of memory held, shared blocks not counted.
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity()
+            + self.chunks.capacity() * size_of::<(usize, Arc<[u8]>, Range<usize>)>()
+    }
+}
+
+/// For writers that take a [`bytes::Buf`]; the methods are those of the buffer itself.
+impl bytes::Buf for OutBuf {
+    fn remaining(&self) -> usize {
+        self.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        OutBuf::chunk(self)
+    }
+
+    fn advance(&mut self, n: usize) {
+        OutBuf::advance(self, n);
+    }
+
+    #[cfg(feature = "std")]
+    fn chunks_vectored<'b>(&'b self, slices: &mut [std::io::IoSlice<'b>]) -> usize {
+        OutBuf::chunks_vectored(self, slices)
+    }
+}

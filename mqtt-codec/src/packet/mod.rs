@@ -1,0 +1,282 @@
+//! The packets (section 3): which there are, who may send which, and how each begins. One file holds each packet's own fields.
+use crate::read::{Cursor, Parsed};
+use crate::rules::{self, Rule};
+use crate::write::{Count, Sink, VBI_MAX, Writer, vbi_len};
+use crate::{DecodeError, EncodeError, Properties, Role, Version};
+use bytes::BufMut;
+
+mod ack;
+mod auth;
+mod connack;
+mod connect;
+mod disconnect;
+mod display;
+mod filters;
+pub(crate) mod kind;
+mod publish;
+mod suback;
+mod subscribe;
+mod unsubscribe;
+
+pub use ack::{Ack, AckKind};
+pub use auth::Auth;
+pub use connack::Connack;
+pub(crate) use connect::version_of;
+pub use connect::{Connect, Will};
+pub use disconnect::Disconnect;
+pub use publish::Publish;
+pub use suback::{ReasonCodes, Suback, Unsuback};
+pub use subscribe::{RetainHandling, Subscribe, SubscribeOptions, Subscription, Subscriptions};
+pub use unsubscribe::{Filters, Unsubscribe};
+
+/// Any packet of any version. Borrows from the bytes it was decoded from, or from what the caller built it of.
+///
+/// `Display` is one readable line for a log; it shows topics and client identifiers, and never a payload or a password.
+///
+/// # Examples
+///
+/// ```
+/// use mqtt_codec::{Packet, Role, Version};
+///
+/// let frame = [0x32, 0x09, 0, 4, b'a', b'/', b'b', b'c', 0, 7, b'!'];
+/// let packet = Packet::decode(&frame, Version::V311, Role::Client)?;
+/// let Packet::Publish(publish) = packet else { panic!() };
+/// assert_eq!(publish.topic.unwrap().as_bytes(), b"a/bc");
+/// assert_eq!(publish.packet_id.unwrap().get(), 7);
+/// assert_eq!(publish.payload, b"!");
+///
+/// let mut out = Vec::new();
+/// packet.encode(Version::V311, &mut out)?;
+/// assert_eq!(out, frame);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Packet<'a> {
+    Connect(Connect<'a>),
+    Connack(Connack<'a>),
+    Publish(Publish<'a>),
+    /// PUBACK, PUBREC, PUBREL or PUBCOMP.
+    Ack(Ack<'a>),
+    Subscribe(Subscribe<'a>),
+    Suback(Suback<'a>),
+    Unsubscribe(Unsubscribe<'a>),
+    Unsuback(Unsuback<'a>),
+    Pingreq,
+    Pingresp,
+    Disconnect(Disconnect<'a>),
+    Auth(Auth<'a>),
+}
+
+impl<'a> Packet<'a> {
+    /// Decodes one whole packet that `from` sent. `version` is that of the connection; a CONNECT brings its own.
+    ///
+    /// Takes time in proportion to the packet's length without its payload, and no memory.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `from` may not send. Filters are the exception: their grammar is judged when they are iterated.
+    #[inline]
+    pub fn decode(frame: &'a [u8], version: Version, from: Role) -> Result<Self, DecodeError> {
+        // v5 [X5-ERR-2]: of several faults the first one found is reported.
+        decode(frame, version, from)
+            .map_err(|fault| fault.in_frame(frame, version_of(frame).unwrap_or(version)))
+    }
+
+    /// Bytes on the wire, fixed header included.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`encode`](Self::encode).
+    pub fn encoded_len(&self, version: Version) -> Result<usize, EncodeError> {
+        let body = self.body_len(version)?;
+        Ok(1 + vbi_len(body) + body)
+    }
+
+    /// Appends the packet to `out`. On an error nothing was written.
+    ///
+    /// # Errors
+    ///
+    /// What `version` does not have, a field that is too long, or fields that contradict each other.
+    #[inline]
+    pub fn encode(&self, version: Version, out: &mut impl BufMut) -> Result<(), EncodeError> {
+        let body = self.body_len(version)?;
+        if out.remaining_mut() < 1 + vbi_len(body) + body {
+            return Err(EncodeError::NoRoom);
+        }
+        self.write(version, body, out);
+        Ok(())
+    }
+
+    /// The packet without its User Properties, or without these and its Reason String, if it would exceed `limit` bytes with them (acks, CONNACK, DISCONNECT, AUTH, SUBACK, UNSUBACK; a PUBLISH is never trimmed). `None` if it does not fit even so, or cannot be encoded.
+    pub fn fit(&self, version: Version, limit: u32) -> Option<Packet<'a>> {
+        // v5 [MQTT-3.2.2-19], v5 [MQTT-3.4.2-2], v5 [MQTT-3.5.2-2], v5 [MQTT-3.6.2-2], v5 [MQTT-3.7.2-2], v5 [MQTT-3.9.2-1], v5 [MQTT-3.11.2-1],
+        // v5 [MQTT-3.14.2-3], v5 [MQTT-3.15.2-2]: no Reason String, and
+        // v5 [MQTT-3.2.2-20], v5 [MQTT-3.4.2-3], v5 [MQTT-3.5.2-3], v5 [MQTT-3.6.2-3], v5 [MQTT-3.7.2-3], v5 [MQTT-3.9.2-2], v5 [MQTT-3.11.2-2],
+        // v5 [MQTT-3.14.2-4], v5 [MQTT-3.15.2-3]: no User Property that the receiver has no room for.
+        let fits = |packet: &Packet<'a>| {
+            packet
+                .encoded_len(version)
+                .is_ok_and(|len| u32::try_from(len).is_ok_and(|len| len <= limit))
+        };
+        if fits(self) {
+            return Some(*self);
+        }
+        [
+            Properties::without_user_properties,
+            Properties::without_diagnostics,
+        ]
+        .into_iter()
+        .map(|trim| self.trimmed(trim))
+        .find(fits)
+    }
+
+    fn trimmed(mut self, trim: fn(Properties<'a>) -> Properties<'a>) -> Self {
+        let properties = match &mut self {
+            Self::Connack(packet) => &mut packet.properties,
+            Self::Ack(packet) => &mut packet.properties,
+            Self::Suback(packet) => &mut packet.properties,
+            Self::Unsuback(packet) => &mut packet.properties,
+            Self::Disconnect(packet) => &mut packet.properties,
+            Self::Auth(packet) => &mut packet.properties,
+            Self::Connect(_)
+            | Self::Publish(_)
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::Pingreq
+            | Self::Pingresp => return self,
+        };
+        *properties = trim(*properties);
+        self
+    }
+
+    /// The Remaining Length, once the packet is found to be one that can be sent.
+    #[inline]
+    pub(crate) fn body_len(&self, version: Version) -> Result<usize, EncodeError> {
+        match self {
+            Self::Connect(packet) => packet.check()?,
+            Self::Connack(packet) => packet.check(version)?,
+            Self::Publish(packet) => packet.check(version)?,
+            Self::Ack(packet) => packet.check(version)?,
+            Self::Subscribe(packet) => packet.check(version)?,
+            Self::Suback(packet) => packet.check(version)?,
+            Self::Unsubscribe(packet) => packet.check(version)?,
+            Self::Unsuback(packet) => packet.check(version)?,
+            Self::Pingreq | Self::Pingresp => {}
+            Self::Disconnect(packet) => packet.check(version)?,
+            Self::Auth(packet) => packet.check(version)?,
+        }
+        let mut count = Count(0);
+        self.write_body(version, &mut count);
+        if count.0 > VBI_MAX {
+            Err(EncodeError::PacketTooLarge)
+        } else {
+            Ok(count.0)
+        }
+    }
+
+    /// Writes a packet whose Remaining Length is known to be `body`.
+    #[inline]
+    pub(crate) fn write(&self, version: Version, body: usize, out: &mut impl BufMut) {
+        let mut out = Writer(out);
+        out.u8(self.first_byte());
+        out.vbi(body);
+        self.write_body(version, &mut out);
+    }
+
+    /// v5 [MQTT-2.1.3-1], v4 [MQTT-2.2.2-1]: the flags of each type are fixed, but for PUBLISH.
+    #[inline]
+    fn first_byte(&self) -> u8 {
+        match self {
+            Self::Connect(_) => 0x10,
+            Self::Connack(_) => 0x20,
+            Self::Publish(packet) => 0x30 | packet.flags(),
+            Self::Ack(packet) => packet.kind.first_byte(),
+            Self::Subscribe(_) => 0x82,
+            Self::Suback(_) => 0x90,
+            Self::Unsubscribe(_) => 0xA2,
+            Self::Unsuback(_) => 0xB0,
+            Self::Pingreq => 0xC0,
+            Self::Pingresp => 0xD0,
+            Self::Disconnect(_) => 0xE0,
+            Self::Auth(_) => 0xF0,
+        }
+    }
+
+    #[inline]
+    fn write_body(&self, version: Version, out: &mut impl Sink) {
+        match self {
+            Self::Connect(packet) => packet.write(out),
+            Self::Connack(packet) => packet.write(version, out),
+            Self::Publish(packet) => packet.write(version, out),
+            Self::Ack(packet) => packet.write(version, out),
+            Self::Subscribe(packet) => packet.write(version, out),
+            Self::Suback(packet) => packet.write(version, out),
+            Self::Unsubscribe(packet) => packet.write(version, out),
+            Self::Unsuback(packet) => packet.write(version, out),
+            Self::Pingreq | Self::Pingresp => {}
+            Self::Disconnect(packet) => packet.write(version, out),
+            Self::Auth(packet) => packet.write(out),
+        }
+    }
+}
+
+#[inline]
+fn decode<'a>(frame: &'a [u8], version: Version, from: Role) -> Parsed<Packet<'a>> {
+    let mut cursor = Cursor::new(frame);
+    let first = cursor.u8()?;
+    let body_len = usize::try_from(cursor.vbi()?).unwrap_or(usize::MAX);
+    let body = cursor.section(body_len, &rules::LENGTH_SHORT)?;
+    cursor.finish()?;
+    let flags = first & 0x0F;
+    if first >> 4 == 3 {
+        return Publish::decode(flags, body, version, from).map(Packet::Publish);
+    }
+    check_header(first >> 4, flags, version, from)
+        .map_err(|rule| Cursor::new(frame).fault(rule))?;
+    Ok(match first >> 4 {
+        1 => Packet::Connect(Connect::decode(body)?),
+        2 => Packet::Connack(Connack::decode(body, version)?),
+        4 => Packet::Ack(Ack::decode(AckKind::Puback, body, version, from)?),
+        5 => Packet::Ack(Ack::decode(AckKind::Pubrec, body, version, from)?),
+        6 => Packet::Ack(Ack::decode(AckKind::Pubrel, body, version, from)?),
+        7 => Packet::Ack(Ack::decode(AckKind::Pubcomp, body, version, from)?),
+        8 => Packet::Subscribe(Subscribe::decode(body, version)?),
+        9 => Packet::Suback(Suback::decode(body, version)?),
+        10 => Packet::Unsubscribe(Unsubscribe::decode(body, version)?),
+        11 => Packet::Unsuback(Unsuback::decode(body, version)?),
+        12 => body.finish().map(|()| Packet::Pingreq)?,
+        13 => body.finish().map(|()| Packet::Pingresp)?,
+        14 => Packet::Disconnect(Disconnect::decode(body, version, from)?),
+        _ => Packet::Auth(Auth::decode(body, from)?),
+    })
+}
+
+/// Whether `from` may send this type of packet, with these flags; not asked for PUBLISH.
+#[inline]
+fn check_header(kind: u8, flags: u8, version: Version, from: Role) -> Result<(), &'static Rule> {
+    let v5 = version == Version::V5;
+    // v5 [X5-ERR-4]: a client sends nothing that only a server may send, nor the other way round.
+    match (kind, from) {
+        // v5 [X5-ERR-3]; AUTH came with 5.0.
+        (0, _) => return Err(&rules::TYPE),
+        (15, _) if !v5 => return Err(&rules::TYPE),
+        (2 | 9 | 11 | 13, Role::Client) | (1 | 8 | 10 | 12, Role::Server) => {
+            return Err(&rules::DIRECTION);
+        }
+        (14, Role::Server) if !v5 => return Err(&rules::DISCONNECT_SERVER), // v4 [X311-DISC-1]
+        _ => {}
+    }
+    // v5 [MQTT-2.1.3-1], v4 [MQTT-2.2.2-2]: wrong flags end the connection. v3 [X31-DUP-1]: a repetition may say so.
+    match (kind, flags) {
+        (6 | 8 | 10, 0b0010) => Ok(()),
+        (6 | 8 | 10, 0b1010) if version == Version::V31 => Ok(()),
+        (6, _) => Err(&rules::PUBREL_FLAGS), // v5 [MQTT-3.6.1-1], v4 [MQTT-3.6.1-1]
+        (8, _) => Err(&rules::SUBSCRIBE_FLAGS), // v5 [MQTT-3.8.1-1], v4 [MQTT-3.8.1-1]
+        (10, _) => Err(&rules::UNSUBSCRIBE_FLAGS), // v5 [MQTT-3.10.1-1], v4 [MQTT-3.10.1-1]
+        (_, 0) => Ok(()),
+        (14, _) => Err(&rules::DISCONNECT_FLAGS), // v5 [MQTT-3.14.1-1], v4 [MQTT-3.14.1-1]
+        (15, _) => Err(&rules::AUTH_FLAGS),       // v5 [MQTT-3.15.1-1]
+        _ => Err(&rules::FLAGS),
+    }
+}

@@ -1,0 +1,458 @@
+//! One property of 5.0 (section 2.2.2): **one** table says which there are; decoding, encoding and reading all follow it.
+use crate::packet::kind::*;
+use crate::read::{Cursor, Parsed};
+use crate::rules::{self, Rule};
+use crate::write::Sink;
+use crate::{Role, TopicName, Utf8};
+
+/// One property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Property<'a> {
+    PayloadFormatIndicator(bool),
+    MessageExpiryInterval(u32),
+    ContentType(Utf8<'a>),
+    ResponseTopic(TopicName<'a>),
+    CorrelationData(&'a [u8]),
+    SubscriptionIdentifier(u32),
+    SessionExpiryInterval(u32),
+    AssignedClientIdentifier(Utf8<'a>),
+    ServerKeepAlive(u16),
+    AuthenticationMethod(Utf8<'a>),
+    AuthenticationData(&'a [u8]),
+    RequestProblemInformation(bool),
+    WillDelayInterval(u32),
+    RequestResponseInformation(bool),
+    ResponseInformation(Utf8<'a>),
+    ServerReference(Utf8<'a>),
+    ReasonString(Utf8<'a>),
+    ReceiveMaximum(u16),
+    TopicAliasMaximum(u16),
+    TopicAlias(u16),
+    MaximumQos(bool),
+    RetainAvailable(bool),
+    UserProperty(Utf8<'a>, Utf8<'a>),
+    MaximumPacketSize(u32),
+    WildcardSubscriptionAvailable(bool),
+    SubscriptionIdentifierAvailable(bool),
+    SharedSubscriptionAvailable(bool),
+}
+
+/// The identifiers of the properties (section 2.2.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum PropertyId {
+    PayloadFormatIndicator = 0x01,
+    MessageExpiryInterval = 0x02,
+    ContentType = 0x03,
+    ResponseTopic = 0x08,
+    CorrelationData = 0x09,
+    SubscriptionIdentifier = 0x0B,
+    SessionExpiryInterval = 0x11,
+    AssignedClientIdentifier = 0x12,
+    ServerKeepAlive = 0x13,
+    AuthenticationMethod = 0x15,
+    AuthenticationData = 0x16,
+    RequestProblemInformation = 0x17,
+    WillDelayInterval = 0x18,
+    RequestResponseInformation = 0x19,
+    ResponseInformation = 0x1A,
+    ServerReference = 0x1C,
+    ReasonString = 0x1F,
+    ReceiveMaximum = 0x21,
+    TopicAliasMaximum = 0x22,
+    TopicAlias = 0x23,
+    MaximumQos = 0x24,
+    RetainAvailable = 0x25,
+    UserProperty = 0x26,
+    MaximumPacketSize = 0x27,
+    WildcardSubscriptionAvailable = 0x28,
+    SubscriptionIdentifierAvailable = 0x29,
+    SharedSubscriptionAvailable = 0x2A,
+}
+
+/// How the value of a property lies on the wire, and the rule it breaks when it is out of range.
+#[derive(Clone, Copy)]
+enum Form {
+    /// One byte, 0 or 1.
+    Flag(&'static Rule),
+    /// Two bytes; not 0 if there is a rule.
+    U16(Option<&'static Rule>),
+    /// Four bytes; not 0 if there is a rule.
+    U32(Option<&'static Rule>),
+    /// A Variable Byte Integer, not 0.
+    Vbi(&'static Rule),
+    Text,
+    Topic,
+    Binary,
+    Pair,
+}
+
+/// A row of the table.
+#[derive(Clone, Copy)]
+struct Row {
+    id: PropertyId,
+    form: Form,
+    /// Where it may be.
+    packets: Kinds,
+    /// Where it may be more than once.
+    repeats: Kinds,
+    /// Who may not send it, and in which packets, although it is one of theirs.
+    barred: Option<(Role, Kinds, &'static Rule)>,
+}
+
+const fn row(id: PropertyId, form: Form, packets: Kinds) -> Row {
+    Row {
+        id,
+        form,
+        packets,
+        repeats: 0,
+        barred: None,
+    }
+}
+
+const ACKS: Kinds = PUBACK | PUBREC | PUBREL | PUBCOMP | SUBACK | UNSUBACK;
+const EVERY: Kinds =
+    WILL | CONNECT | CONNACK | PUBLISH | ACKS | SUBSCRIBE | UNSUBSCRIBE | DISCONNECT | AUTH;
+
+/// The properties (table 2-4).
+#[rustfmt::skip]
+const PROPERTIES: [Row; 27] = {
+    use Form::{Binary, Flag, Pair, Text, Topic, U16, U32, Vbi};
+    use PropertyId as P;
+    [
+        row(P::PayloadFormatIndicator, Flag(&rules::PAYLOAD_FORMAT), PUBLISH | WILL),
+        row(P::MessageExpiryInterval, U32(None), PUBLISH | WILL),
+        row(P::ContentType, Text, PUBLISH | WILL), // v5 [MQTT-3.3.2-19]: a UTF-8 string
+        row(P::ResponseTopic, Topic, PUBLISH | WILL), // v5 [MQTT-3.3.2-13], v5 [MQTT-3.3.2-14]: a UTF-8 string without wildcards
+        row(P::CorrelationData, Binary, PUBLISH | WILL),
+        // v5 [X5-PUB-7]: not 0. v5 [X5-SUB-3]: once in SUBSCRIBE. v5 [MQTT-3.3.4-6]: not in what a client publishes.
+        Row {
+            repeats: PUBLISH,
+            barred: Some((Role::Client, PUBLISH, &rules::SUBSCRIPTION_ID_CLIENT)),
+            ..row(P::SubscriptionIdentifier, Vbi(&rules::SUBSCRIPTION_ID), PUBLISH | SUBSCRIBE)
+        },
+        // v5 [MQTT-3.14.2-2]: not in a server's DISCONNECT.
+        Row {
+            barred: Some((Role::Server, DISCONNECT, &rules::SESSION_EXPIRY_SERVER)),
+            ..row(P::SessionExpiryInterval, U32(None), CONNECT | CONNACK | DISCONNECT)
+        },
+        row(P::AssignedClientIdentifier, Text, CONNACK),
+        row(P::ServerKeepAlive, U16(None), CONNACK),
+        row(P::AuthenticationMethod, Text, CONNECT | CONNACK | AUTH),
+        row(P::AuthenticationData, Binary, CONNECT | CONNACK | AUTH),
+        row(P::RequestProblemInformation, Flag(&rules::REQUEST_PROBLEM), CONNECT), // v5 [X5-CON-6]
+        row(P::WillDelayInterval, U32(None), WILL),
+        row(P::RequestResponseInformation, Flag(&rules::REQUEST_RESPONSE), CONNECT), // v5 [X5-CON-5]
+        row(P::ResponseInformation, Text, CONNACK),
+        Row {
+            barred: Some((Role::Client, DISCONNECT, &rules::SERVER_REFERENCE_CLIENT)),
+            ..row(P::ServerReference, Text, CONNACK | DISCONNECT)
+        },
+        row(P::ReasonString, Text, CONNACK | ACKS | DISCONNECT | AUTH),
+        row(P::ReceiveMaximum, U16(Some(&rules::RECEIVE_MAXIMUM)), CONNECT | CONNACK), // v5 [X5-CON-2]
+        row(P::TopicAliasMaximum, U16(None), CONNECT | CONNACK),
+        row(P::TopicAlias, U16(Some(&rules::TOPIC_ALIAS)), PUBLISH), // v5 [MQTT-3.3.2-8]
+        row(P::MaximumQos, Flag(&rules::MAXIMUM_QOS), CONNACK), // v5 [X5-CACK-2]
+        row(P::RetainAvailable, Flag(&rules::AVAILABLE), CONNACK), // v5 [X5-CACK-3], as are the other three
+        Row { repeats: EVERY, ..row(P::UserProperty, Pair, EVERY) },
+        row(P::MaximumPacketSize, U32(Some(&rules::MAXIMUM_PACKET_SIZE)), CONNECT | CONNACK), // v5 [X5-CON-3]
+        row(P::WildcardSubscriptionAvailable, Flag(&rules::AVAILABLE), CONNACK),
+        row(P::SubscriptionIdentifierAvailable, Flag(&rules::AVAILABLE), CONNACK),
+        row(P::SharedSubscriptionAvailable, Flag(&rules::AVAILABLE), CONNACK),
+    ]
+};
+
+/// The rows by identifier; all identifiers are below 64.
+const BY_ID: [Option<Row>; 64] = by_id();
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "runs at compile time, where it cannot panic unseen"
+)]
+const fn by_id() -> [Option<Row>; 64] {
+    let mut rows = [None; 64];
+    let mut i = 0;
+    while i < PROPERTIES.len() {
+        rows[PROPERTIES[i].id as usize] = Some(PROPERTIES[i]);
+        i += 1;
+    }
+    rows
+}
+
+#[inline]
+fn row_of(id: u8) -> Option<&'static Row> {
+    static ROWS: [Option<Row>; 64] = BY_ID;
+    ROWS.get(usize::from(id))?.as_ref()
+}
+
+/// Keeps account of what is there already.
+#[derive(Default)]
+struct Seen(u64);
+
+impl Seen {
+    /// Notes one property of `packet`; the rule it breaks by being there.
+    #[inline]
+    fn note(&mut self, row: &Row, packet: Kinds, from: Option<Role>) -> Result<(), &'static Rule> {
+        // v5 [X5-PROP-1]: a property of another packet cannot be read, any more than an unknown one.
+        if row.packets & packet == 0 {
+            return Err(&rules::PROPERTY_PACKET);
+        }
+        let bit = 1 << (row.id as u8);
+        // v5 [X5-PROP-2]: only some may be repeated. v5 [X5-PROP-3]: the order is free.
+        if self.0 & bit != 0 && row.repeats & packet == 0 {
+            return Err(&rules::PROPERTY_TWICE);
+        }
+        if let Some((role, packets, rule)) = row.barred
+            && packets & packet != 0
+            && from == Some(role)
+        {
+            return Err(rule);
+        }
+        self.0 |= bit;
+        Ok(())
+    }
+
+    /// The rule broken by what is not there.
+    #[inline]
+    fn finish(&self, packet: Kinds) -> Result<(), &'static Rule> {
+        let has = |id: PropertyId| self.0 & (1 << (id as u8)) != 0;
+        if !has(PropertyId::AuthenticationMethod) {
+            // v5 [X5-CON-7]: data belong to a method.
+            if has(PropertyId::AuthenticationData) {
+                return Err(&rules::AUTH_DATA);
+            }
+            // v5 [X5-AUTH-2]: AUTH says which method it is about.
+            if packet == AUTH {
+                return Err(&rules::AUTH_METHOD);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Judges a whole section of `packet`, in one pass.
+pub(crate) fn validate(mut section: Cursor<'_>, packet: Kinds, from: Option<Role>) -> Parsed<()> {
+    let mut seen = Seen::default();
+    while !section.is_empty() {
+        let at = section;
+        // All identifiers take one byte; a longer one is unknown.
+        let Some(row) = row_of(section.u8()?) else {
+            return Err(at.fault(&rules::PROPERTY_PACKET));
+        };
+        seen.note(row, packet, from)
+            .map_err(|rule| at.fault(rule))?;
+        judge_value(&mut section, row.form)
+            .map_err(|fault| fault.or_missing(&rules::PROPERTY_LENGTH))?;
+    }
+    seen.finish(packet).map_err(|rule| section.fault(rule))
+}
+
+/// Judges one value, and steps over it.
+#[inline]
+fn judge_value(section: &mut Cursor<'_>, form: Form) -> Parsed<()> {
+    let at = *section;
+    let broken = match form {
+        Form::Flag(rule) => (section.u8()? > 1).then_some(rule),
+        Form::U16(rule) => {
+            if section.u16()? == 0 {
+                rule
+            } else {
+                None
+            }
+        }
+        Form::U32(rule) => {
+            if section.u32()? == 0 {
+                rule
+            } else {
+                None
+            }
+        }
+        Form::Vbi(rule) => (section.vbi()? == 0).then_some(rule),
+        Form::Text => section.text().map(|_| None)?,
+        Form::Topic => section
+            .topic(&rules::RESPONSE_TOPIC, &rules::RESPONSE_TOPIC, &rules::UTF8)
+            .map(|_| None)?,
+        Form::Binary => section.binary().map(|_| None)?,
+        // v5 [MQTT-1.5.7-1]: both halves are strings.
+        Form::Pair => section.text().and_then(|_| section.text()).map(|_| None)?,
+    };
+    match broken {
+        Some(rule) => Err(at.fault(rule)),
+        None => Ok(()),
+    }
+}
+
+/// A value on its way to the wire.
+enum Value<'a> {
+    Flag(bool),
+    U16(u16),
+    U32(u32),
+    Vbi(u32),
+    Bytes(&'a [u8]),
+    Pair(&'a [u8], &'a [u8]),
+}
+
+impl<'a> Property<'a> {
+    /// Which one it is.
+    pub const fn id(&self) -> PropertyId {
+        self.parts().0
+    }
+
+    #[rustfmt::skip]
+    const fn parts(&self) -> (PropertyId, Value<'a>) {
+        use PropertyId as P;
+        match *self {
+            Self::PayloadFormatIndicator(v) => (P::PayloadFormatIndicator, Value::Flag(v)),
+            Self::MessageExpiryInterval(v) => (P::MessageExpiryInterval, Value::U32(v)),
+            Self::ContentType(v) => (P::ContentType, Value::Bytes(v.as_bytes())),
+            Self::ResponseTopic(v) => (P::ResponseTopic, Value::Bytes(v.as_bytes())),
+            Self::CorrelationData(v) => (P::CorrelationData, Value::Bytes(v)),
+            Self::SubscriptionIdentifier(v) => (P::SubscriptionIdentifier, Value::Vbi(v)),
+            Self::SessionExpiryInterval(v) => (P::SessionExpiryInterval, Value::U32(v)),
+            Self::AssignedClientIdentifier(v) => (P::AssignedClientIdentifier, Value::Bytes(v.as_bytes())),
+            Self::ServerKeepAlive(v) => (P::ServerKeepAlive, Value::U16(v)),
+            Self::AuthenticationMethod(v) => (P::AuthenticationMethod, Value::Bytes(v.as_bytes())),
+            Self::AuthenticationData(v) => (P::AuthenticationData, Value::Bytes(v)),
+            Self::RequestProblemInformation(v) => (P::RequestProblemInformation, Value::Flag(v)),
+            Self::WillDelayInterval(v) => (P::WillDelayInterval, Value::U32(v)),
+            Self::RequestResponseInformation(v) => (P::RequestResponseInformation, Value::Flag(v)),
+            Self::ResponseInformation(v) => (P::ResponseInformation, Value::Bytes(v.as_bytes())),
+            Self::ServerReference(v) => (P::ServerReference, Value::Bytes(v.as_bytes())),
+            Self::ReasonString(v) => (P::ReasonString, Value::Bytes(v.as_bytes())),
+            Self::ReceiveMaximum(v) => (P::ReceiveMaximum, Value::U16(v)),
+            Self::TopicAliasMaximum(v) => (P::TopicAliasMaximum, Value::U16(v)),
+            Self::TopicAlias(v) => (P::TopicAlias, Value::U16(v)),
+            Self::MaximumQos(v) => (P::MaximumQos, Value::Flag(v)),
+            Self::RetainAvailable(v) => (P::RetainAvailable, Value::Flag(v)),
+            Self::UserProperty(name, value) => (P::UserProperty, Value::Pair(name.as_bytes(), value.as_bytes())),
+            Self::MaximumPacketSize(v) => (P::MaximumPacketSize, Value::U32(v)),
+            Self::WildcardSubscriptionAvailable(v) => (P::WildcardSubscriptionAvailable, Value::Flag(v)),
+            Self::SubscriptionIdentifierAvailable(v) => (P::SubscriptionIdentifierAvailable, Value::Flag(v)),
+            Self::SharedSubscriptionAvailable(v) => (P::SharedSubscriptionAvailable, Value::Flag(v)),
+        }
+    }
+
+    /// Reads one property; `None` at what is not one.
+    #[rustfmt::skip]
+    pub(crate) fn read(section: &mut Cursor<'a>) -> Option<Self> {
+        use PropertyId as P;
+        let row = row_of(section.u8().ok()?)?;
+        Some(match row.id {
+            P::PayloadFormatIndicator => Self::PayloadFormatIndicator(flag(section)?),
+            P::MessageExpiryInterval => Self::MessageExpiryInterval(section.u32().ok()?),
+            P::ContentType => Self::ContentType(section.text().ok()?),
+            P::ResponseTopic => Self::ResponseTopic(TopicName::from_bytes(section.binary().ok()?).ok()?),
+            P::CorrelationData => Self::CorrelationData(section.binary().ok()?),
+            P::SubscriptionIdentifier => Self::SubscriptionIdentifier(section.vbi().ok()?),
+            P::SessionExpiryInterval => Self::SessionExpiryInterval(section.u32().ok()?),
+            P::AssignedClientIdentifier => Self::AssignedClientIdentifier(section.text().ok()?),
+            P::ServerKeepAlive => Self::ServerKeepAlive(section.u16().ok()?),
+            P::AuthenticationMethod => Self::AuthenticationMethod(section.text().ok()?),
+            P::AuthenticationData => Self::AuthenticationData(section.binary().ok()?),
+            P::RequestProblemInformation => Self::RequestProblemInformation(flag(section)?),
+            P::WillDelayInterval => Self::WillDelayInterval(section.u32().ok()?),
+            P::RequestResponseInformation => Self::RequestResponseInformation(flag(section)?),
+            P::ResponseInformation => Self::ResponseInformation(section.text().ok()?),
+            P::ServerReference => Self::ServerReference(section.text().ok()?),
+            P::ReasonString => Self::ReasonString(section.text().ok()?),
+            P::ReceiveMaximum => Self::ReceiveMaximum(section.u16().ok()?),
+            P::TopicAliasMaximum => Self::TopicAliasMaximum(section.u16().ok()?),
+            P::TopicAlias => Self::TopicAlias(section.u16().ok()?),
+            P::MaximumQos => Self::MaximumQos(flag(section)?),
+            P::RetainAvailable => Self::RetainAvailable(flag(section)?),
+            P::UserProperty => Self::UserProperty(section.text().ok()?, section.text().ok()?),
+            P::MaximumPacketSize => Self::MaximumPacketSize(section.u32().ok()?),
+            P::WildcardSubscriptionAvailable => Self::WildcardSubscriptionAvailable(flag(section)?),
+            P::SubscriptionIdentifierAvailable => Self::SubscriptionIdentifierAvailable(flag(section)?),
+            P::SharedSubscriptionAvailable => Self::SharedSubscriptionAvailable(flag(section)?),
+        })
+    }
+
+    /// Writes it.
+    pub(crate) fn write(&self, out: &mut impl Sink) {
+        let (id, value) = self.parts();
+        let id = id as u8;
+        match value {
+            Value::Flag(value) => out.put(&[id, u8::from(value)]),
+            Value::U16(value) => {
+                let [a, b] = value.to_be_bytes();
+                out.put(&[id, a, b]);
+            }
+            Value::U32(value) => {
+                let [a, b, c, d] = value.to_be_bytes();
+                out.put(&[id, a, b, c, d]);
+            }
+            Value::Vbi(value) => {
+                out.u8(id);
+                out.vbi(usize::try_from(value).unwrap_or(usize::MAX));
+            }
+            Value::Bytes(bytes) => {
+                out.u8(id);
+                out.binary(bytes);
+            }
+            Value::Pair(name, value) => {
+                out.u8(id);
+                out.binary(name);
+                out.binary(value);
+            }
+        }
+    }
+}
+
+fn flag(section: &mut Cursor<'_>) -> Option<bool> {
+    match section.u8().ok()? {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
+/// Steps over one property by its form alone: its identifier and all its bytes.
+#[inline]
+pub(crate) fn step<'a>(section: &mut &'a [u8]) -> Option<(PropertyId, &'a [u8])> {
+    let start = *section;
+    let mut cursor = Cursor::new(start);
+    let row = row_of(cursor.u8().ok()?)?;
+    match row.form {
+        Form::Flag(_) => cursor.take(1).map(drop),
+        Form::U16(_) => cursor.take(2).map(drop),
+        Form::U32(_) => cursor.take(4).map(drop),
+        Form::Vbi(_) => cursor.vbi().map(drop),
+        Form::Text | Form::Topic | Form::Binary => cursor.binary().map(drop),
+        Form::Pair => cursor.binary().and_then(|_| cursor.binary()).map(drop),
+    }
+    .ok()?;
+    *section = cursor.rest();
+    let (whole, _) = start.split_at_checked(start.len() - section.len())?;
+    Some((row.id, whole))
+}
+
+/// Judges what a caller has put together for `packet`.
+pub(crate) fn check_list(list: &[Property<'_>], packet: Kinds) -> Result<(), crate::EncodeError> {
+    use crate::EncodeError::{Property as Refused, StringTooLong};
+    let mut seen = Seen::default();
+    for property in list {
+        let (id, value) = property.parts();
+        let row = row_of(id as u8).ok_or(Refused)?;
+        // The end is not known here, so what only one end may send is not judged.
+        seen.note(row, packet, None).map_err(|_| Refused)?;
+        match (row.form, value) {
+            (Form::U16(Some(_)), Value::U16(0)) | (Form::U32(Some(_)), Value::U32(0)) => {
+                return Err(Refused);
+            }
+            (_, Value::Vbi(value))
+                if value == 0
+                    || usize::try_from(value).is_ok_and(|value| value > crate::write::VBI_MAX) =>
+            {
+                return Err(Refused);
+            }
+            (_, Value::Bytes(bytes)) if bytes.len() > usize::from(u16::MAX) => {
+                return Err(StringTooLong);
+            }
+            _ => {}
+        }
+    }
+    seen.finish(packet).map_err(|_| Refused)
+}
