@@ -1,0 +1,271 @@
+//! How a CONNECT becomes a client (section 3.1.4): rules, policy, the will's policy, takeover, session.
+use crate::clients::{Client, Home};
+use crate::connections::Phase;
+use crate::core_state::Core;
+use crate::deadlines::Due;
+use crate::deferred::Deferred;
+use crate::event::Cause;
+use crate::slots::Id;
+use crate::wills::Will;
+use crate::{
+    ClientId, ClientInfo, ConnectRequest, ConnectionId, Decision, Event, Origin, Peer, Policy, PublishRequest, Ticket,
+};
+use alloc::boxed::Box;
+use mqtt_session::codec::{Connect, Qos, ReasonCode, Utf8, Version};
+use mqtt_session::topic::TopicName;
+use mqtt_session::{Accept, Instant, Session};
+
+/// What a CONNECT asked for, kept while it is decided upon.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    client_id: ClientId,
+    assigned: bool,
+    user_name: Option<Box<str>>,
+    version: Version,
+    clean_start: bool,
+    /// Seconds asked for.
+    expiry: u32,
+    will: Option<Box<Will>>,
+}
+
+impl Joining {
+    fn info<'a>(&'a self, peer: &'a Peer) -> ClientInfo<'a> {
+        ClientInfo {
+            client_id: self.client_id.as_str(),
+            user_name: self.user_name.as_deref(),
+            peer,
+            version: self.version,
+        }
+    }
+}
+
+impl<P: Policy> Core<P> {
+    /// Judges a CONNECT by the rules, then asks the policy.
+    pub(crate) fn connect(&mut self, now: Instant, id: Id, connect: &Connect<'_>) {
+        let (client_id, assigned) = match self.vet_connect(connect) {
+            Ok(named) => named,
+            Err(reason) => return self.turn_away(now, id, reason),
+        };
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        let joining = Box::new(Joining {
+            client_id,
+            assigned,
+            user_name: connect.user_name.map(|name| name.as_str().into()),
+            version: connect.version,
+            clean_start: connect.clean_start,
+            expiry: asked_expiry(connect, self.config.session_expiry_v3),
+            will: connect.will.as_ref().map(|will| Box::new(Will::new(now, will, *conn.peer))),
+        });
+        let ticket = Ticket(self.deferred.next_id());
+        let decision = self.policy.connect(&ConnectRequest { client: joining.info(&conn.peer), connect, ticket });
+        let phase = core::mem::replace(&mut conn.phase, Phase::Closing);
+        let Phase::Handshake(connection) = phase else {
+            conn.phase = phase;
+            return;
+        };
+        conn.phase = Phase::Deciding(connection, joining);
+        match decision {
+            Decision::Allow => self.connect_decided(now, id, Ok(())),
+            Decision::Deny(reason) => self.connect_decided(now, id, Err(reason)),
+            Decision::Defer(_) => self.defer(now, Deferred::Connect(id), Some(id)),
+        }
+    }
+
+    /// The rules that need no policy; gives the client identifier to go by, and whether it was assigned.
+    fn vet_connect(&mut self, connect: &Connect<'_>) -> Result<(ClientId, bool), ReasonCode> {
+        let served = match connect.version {
+            Version::V31 => self.config.versions.v31,
+            Version::V311 => self.config.versions.v311,
+            Version::V5 => self.config.versions.v5,
+        };
+        if !served {
+            // v5 [MQTT-3.1.2-2] v4 [MQTT-3.1.2-2]
+            return Err(ReasonCode::UNSUPPORTED_PROTOCOL_VERSION);
+        }
+        if self.shutting_down {
+            return Err(ReasonCode::SERVER_UNAVAILABLE);
+        }
+        if connect.properties.authentication_method().is_some() {
+            // v5 [MQTT-4.12.0-1] [X5-AUTH-4]: no method is supported.
+            return Err(ReasonCode::BAD_AUTHENTICATION_METHOD);
+        }
+        if let Some(will) = &connect.will {
+            // v5 [MQTT-3.2.2-12] [MQTT-3.2.2-13]
+            if will.qos > self.config.server.maximum_qos {
+                return Err(ReasonCode::QOS_NOT_SUPPORTED);
+            }
+            if will.retain && !self.config.server.retain_available {
+                return Err(ReasonCode::RETAIN_NOT_SUPPORTED);
+            }
+            self.vet_name(will.topic)?;
+        }
+        self.vet_client_id(connect)
+    }
+
+    fn vet_client_id(&mut self, connect: &Connect<'_>) -> Result<(ClientId, bool), ReasonCode> {
+        let text = connect.client_id.as_str();
+        let (empty, version) = (text.is_empty(), connect.version);
+        // [X31-CON-2]: 1 to 23 characters at 3.1.
+        let v31_wrong =
+            version == Version::V31 && (empty || (self.config.strict_v31_client_id && text.chars().nth(23).is_some()));
+        // v4 [MQTT-3.1.3-7] [MQTT-3.1.3-8]: an empty identifier cannot be kept.
+        let v311_wrong = version == Version::V311 && empty && !connect.clean_start;
+        if v31_wrong || v311_wrong || text.len() > self.config.max_client_id {
+            // v5 [MQTT-3.1.3-8] v4 [MQTT-3.1.3-9]
+            return Err(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
+        }
+        // v5 [MQTT-3.1.3-6] [MQTT-3.1.3-7] v4 [MQTT-3.1.3-6]
+        Ok(if empty { (self.clients.assign(), true) } else { (ClientId::new(text), false) })
+    }
+
+    /// A topic that a client may publish to at all: not one of the server's own (S4), not too deep.
+    pub(crate) fn vet_name(&self, name: TopicName<'_>) -> Result<(), ReasonCode> {
+        let too_deep = name.levels().nth(self.config.max_topic_levels).is_some();
+        if name.begins_with_dollar() || too_deep { Err(ReasonCode::TOPIC_NAME_INVALID) } else { Ok(()) }
+    }
+
+    /// The policy has spoken on the client; now on its will (S6).
+    pub(crate) fn connect_decided(&mut self, now: Instant, id: Id, verdict: Result<(), ReasonCode>) {
+        if let Err(reason) = verdict {
+            return self.turn_away(now, id, reason);
+        }
+        let ticket = Ticket(self.deferred.next_id());
+        let Some(conn) = self.connections.get(id) else { return };
+        let Phase::Deciding(_, joining) = &conn.phase else { return };
+        let policy = &mut self.policy;
+        let origin = Origin::Will(joining.info(&conn.peer));
+        let decision = joining.will.as_ref().map_or(Decision::Allow, |will| {
+            will.with_publication(|publication| policy.publish(&PublishRequest { origin, publication, ticket }))
+        });
+        match decision {
+            Decision::Allow => self.will_decided(now, id, Ok(())),
+            Decision::Deny(_) => self.will_decided(now, id, Err(ReasonCode::NOT_AUTHORIZED)),
+            Decision::Defer(_) => self.defer(now, Deferred::ConnectWill(id), Some(id)),
+        }
+    }
+
+    /// All is decided: let the client in, or turn it away.
+    pub(crate) fn will_decided(&mut self, now: Instant, id: Id, verdict: Result<(), ReasonCode>) {
+        if let Err(reason) = verdict {
+            return self.turn_away(now, id, reason);
+        }
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        match core::mem::replace(&mut conn.phase, Phase::Closing) {
+            Phase::Deciding(connection, joining) => {
+                conn.phase = Phase::Handshake(connection);
+                if let Err(reason) = self.admit(now, id, *joining) {
+                    self.turn_away(now, id, reason);
+                }
+            }
+            other => conn.phase = other,
+        }
+    }
+
+    /// CONNACK with a failure, then close (v5 [MQTT-3.2.2-7], v4 [MQTT-3.2.2-5]).
+    fn turn_away(&mut self, now: Instant, id: Id, reason: ReasonCode) {
+        if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
+            connection.reject(now, reason, &[]);
+        }
+        self.close(now, id, Cause::Ended(reason));
+    }
+
+    /// Finds or makes the session, takes it over, answers CONNACK.
+    fn admit(&mut self, now: Instant, id: Id, joining: Joining) -> Result<(), ReasonCode> {
+        let Joining { client_id, assigned, user_name, version, clean_start, expiry, will } = joining;
+        let mut found = self.clients.find(client_id.as_str());
+        if let Some(client) = found.and_then(|index| self.clients.slots.at(index)) {
+            // S8: a session belongs to the user who began it.
+            if client.user_name != user_name {
+                return Err(ReasonCode::NOT_AUTHORIZED);
+            }
+            if let Some(old) = client.connection() {
+                // v5 [MQTT-3.1.4-3] v4 [MQTT-3.1.4-2]: the client that was connected is told, and closed.
+                self.end(now, old, ReasonCode::SESSION_TAKEN_OVER);
+                found = self.clients.find(client_id.as_str());
+            }
+        }
+        if let Some(index) = found.filter(|_| clean_start) {
+            // v5 [MQTT-3.1.2-4] v4 [MQTT-3.1.2-6]: a clean start throws the old session away.
+            self.end_session(index);
+            found = None;
+        }
+        // v5 [MQTT-3.1.2-5] [MQTT-3.1.2-6] v4 [MQTT-3.1.2-4]
+        let session_present = found.is_some();
+        let (index, session) = match found {
+            Some(index) => (index, self.come_home(index, id)),
+            None => (self.new_client(&client_id, user_name, version, id)?, Session::new()),
+        };
+        let granted = expiry.min(self.config.max_session_expiry);
+        let Some(client) = self.clients.slots.at_mut(index) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
+        (client.version, client.expiry, client.will) = (version, granted, will);
+        let Some(conn) = self.connections.get_mut(id) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
+        conn.phase = match core::mem::replace(&mut conn.phase, Phase::Closing) {
+            Phase::Handshake(mut connection) => {
+                let accept = Accept {
+                    session_present,
+                    // v5 [MQTT-3.1.3-7] [MQTT-3.2.2-16]
+                    assigned_client_id: if assigned { Utf8::new(client_id.as_str()) } else { None },
+                    // [X5-CACK-1]
+                    session_expiry_interval: (granted != expiry).then_some(granted),
+                    properties: &[],
+                };
+                connection.accept(now, session, &self.config.server, &accept);
+                self.handshakes = self.handshakes.saturating_sub(1);
+                Phase::Live(connection, index)
+            }
+            other => other,
+        };
+        self.recharge(index);
+        self.touch(now, id);
+        // what came behind the CONNECT while it was decided upon
+        self.runnable.push_back(id);
+        if self.config.events.connections {
+            let event = Event::Connected { connection: ConnectionId(id), client: client_id, version, session_present };
+            self.events.push(&mut self.stats, event);
+        }
+        Ok(())
+    }
+
+    /// A client is back in time: its session goes on, its pending will is dropped (v5 [MQTT-3.1.3-9]).
+    fn come_home(&mut self, index: u32, id: Id) -> Session {
+        self.drop_will(index);
+        let Some(client) = self.clients.slots.at_mut(index) else { return Session::new() };
+        match core::mem::replace(&mut client.home, Home::Connection(id)) {
+            Home::Away { session, expires } => {
+                if let Some(at) = expires {
+                    self.deadlines.clear(at, Due::Session(index));
+                }
+                *session
+            }
+            Home::Connection(_) => Session::new(),
+        }
+    }
+
+    fn new_client(
+        &mut self,
+        client_id: &ClientId,
+        user_name: Option<Box<str>>,
+        version: Version,
+        id: Id,
+    ) -> Result<u32, ReasonCode> {
+        if self.clients.slots.len() >= self.config.max_sessions {
+            return Err(ReasonCode::QUOTA_EXCEEDED);
+        }
+        self.clients.insert(Client::new(client_id.clone(), user_name, version, id)).ok_or(ReasonCode::QUOTA_EXCEEDED)
+    }
+}
+
+/// How long the session is to outlive its connection.
+fn asked_expiry(connect: &Connect<'_>, v3: u32) -> u32 {
+    match connect.version {
+        // [X5-CON-1]: absent means that it ends with the connection.
+        Version::V5 => connect.properties.session_expiry_interval().unwrap_or(0),
+        Version::V31 | Version::V311 if connect.clean_start => 0,
+        Version::V31 | Version::V311 => v3,
+    }
+}
+
+/// What is granted to a subscription: no more than the server offers (v5 [MQTT-3.2.2-10]: never refused for it).
+pub(crate) fn granted(asked: Qos, maximum: Qos) -> Qos {
+    asked.min(maximum)
+}

@@ -1,0 +1,160 @@
+//! Sessions by client identifier: who they belong to, what they subscribed to, and where they live.
+use crate::retained::Replay;
+use crate::slots::{Id, Slots};
+use crate::wills::Will;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use hashbrown::HashTable;
+use mqtt_session::codec::Version;
+use mqtt_session::topic::{HashSeed, TopicFilter, TopicFilterBuf};
+use mqtt_session::{Instant, Session};
+
+/// A client identifier. Cloning shares it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(Arc<str>);
+
+impl ClientId {
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl core::fmt::Display for ClientId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One session and what the broker knows of its client (section 4.1).
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) id: ClientId,
+    /// Whose session this is: nobody else may take it over (S8).
+    pub(crate) user_name: Option<Box<str>>,
+    pub(crate) version: Version,
+    /// Where the session lives: in a connection, or here.
+    pub(crate) home: Home,
+    /// Seconds it outlives its connection; `u32::MAX` for ever.
+    pub(crate) expiry: u32,
+    pub(crate) will: Option<Box<Will>>,
+    /// Sorted.
+    subscriptions: Vec<TopicFilterBuf>,
+    /// Retained messages still on their way, one per subscribe.
+    pub(crate) replays: Vec<Replay>,
+    /// Bytes of its messages that are in the broker's sum.
+    pub(crate) charged: usize,
+}
+
+#[derive(Debug)]
+pub(crate) enum Home {
+    Connection(Id),
+    Away {
+        session: Box<Session>,
+        /// `None`: never.
+        expires: Option<Instant>,
+    },
+}
+
+impl Client {
+    pub(crate) fn new(id: ClientId, user_name: Option<Box<str>>, version: Version, connection: Id) -> Self {
+        Self {
+            id,
+            user_name,
+            version,
+            home: Home::Connection(connection),
+            expiry: 0,
+            will: None,
+            subscriptions: Vec::new(),
+            replays: Vec::new(),
+            charged: 0,
+        }
+    }
+
+    pub(crate) fn connection(&self) -> Option<Id> {
+        match self.home {
+            Home::Connection(id) => Some(id),
+            Home::Away { .. } => None,
+        }
+    }
+
+    pub(crate) fn subscriptions(&self) -> &[TopicFilterBuf] {
+        &self.subscriptions
+    }
+
+    pub(crate) fn add_subscription(&mut self, filter: TopicFilter<'_>) {
+        if let Err(at) = self.position(filter) {
+            self.subscriptions.insert(at, filter.into());
+        }
+    }
+
+    pub(crate) fn remove_subscription(&mut self, filter: TopicFilter<'_>) {
+        if let Ok(at) = self.position(filter) {
+            self.subscriptions.remove(at);
+        }
+    }
+
+    pub(crate) fn take_subscriptions(&mut self) -> Vec<TopicFilterBuf> {
+        core::mem::take(&mut self.subscriptions)
+    }
+
+    fn position(&self, filter: TopicFilter<'_>) -> Result<usize, usize> {
+        self.subscriptions.binary_search_by(|own| own.as_filter().cmp(&filter))
+    }
+}
+
+/// All sessions.
+pub(crate) struct Clients {
+    pub(crate) slots: Slots<Client>,
+    by_id: HashTable<u32>,
+    seed: HashSeed,
+    /// How many identifiers were assigned.
+    assigned: u64,
+}
+
+impl Clients {
+    pub(crate) fn new(seed: HashSeed) -> Self {
+        Self { slots: Slots::new(), by_id: HashTable::new(), seed, assigned: 0 }
+    }
+
+    pub(crate) fn find(&self, id: &str) -> Option<u32> {
+        let hash = self.seed.hash(id.as_bytes());
+        self.by_id.find(hash, |&index| self.slots.at(index).is_some_and(|client| client.id.as_str() == id)).copied()
+    }
+
+    pub(crate) fn insert(&mut self, client: Client) -> Option<u32> {
+        let hash = self.seed.hash(client.id.as_str().as_bytes());
+        let index = self.slots.insert(client)?.index;
+        let Self { slots, by_id, seed, .. } = self;
+        by_id.insert_unique(hash, index, |&index| {
+            slots.at(index).map_or(0, |client| seed.hash(client.id.as_str().as_bytes()))
+        });
+        Some(index)
+    }
+
+    pub(crate) fn remove(&mut self, index: u32) -> Option<Client> {
+        let id = self.slots.id_at(index)?;
+        let hash = self.seed.hash(self.slots.at(index)?.id.as_str().as_bytes());
+        if let Ok(entry) = self.by_id.find_entry(hash, |&other| other == index) {
+            entry.remove();
+        }
+        self.slots.remove(id)
+    }
+
+    /// v5 [MQTT-3.1.3-6] [MQTT-3.2.2-16] v4 [MQTT-3.1.3-6]: an identifier that no session has.
+    pub(crate) fn assign(&mut self) -> ClientId {
+        loop {
+            self.assigned = self.assigned.wrapping_add(1);
+            // keyed, so that nobody can guess the next one and wait for it
+            let number = self.seed.hash(&self.assigned.to_be_bytes());
+            let id = alloc::format!("auto{number:016x}");
+            if self.find(&id).is_none() {
+                return ClientId::new(&id);
+            }
+        }
+    }
+}

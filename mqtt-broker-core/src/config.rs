@@ -1,0 +1,151 @@
+//! What a broker offers and how much it holds: every limit is finite by default.
+use crate::EventMask;
+use core::time::Duration;
+use mqtt_session::{QueueLimits, ServerConfig};
+
+/// The settings of a [`Broker`](crate::Broker).
+///
+/// ```
+/// let mut config = mqtt_broker_core::Config::default();
+/// config.max_connections = 200;
+/// config.queue.messages = 100;
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// What clients are offered: packet sizes, Receive Maximum, keep alive, QoS.
+    pub server: ServerConfig,
+    /// Connections at once. Default 10,000.
+    pub max_connections: usize,
+    /// Connections at once that have not finished CONNECT. Default 1,000.
+    pub max_handshakes: usize,
+    /// Sessions, connected or not. Default 100,000.
+    pub max_sessions: usize,
+    /// Bytes of a client identifier. Default 1,024.
+    pub max_client_id: usize,
+    /// Whether MQTT 3.1 clients must keep to 1 to 23 characters of client identifier ([X31-CON-2]). Default true.
+    pub strict_v31_client_id: bool,
+    /// Which versions are served: 3.1, 3.1.1, 5.0. Default all.
+    pub versions: Versions,
+    /// Subscriptions of one session. Default 1,000.
+    pub max_subscriptions: usize,
+    /// Levels of a topic name or filter. Default 128.
+    pub max_topic_levels: usize,
+    /// Messages and bytes waiting in one session. Default 1,000 messages, 16 MiB.
+    pub queue: QueueLimits,
+    /// Bytes waiting in all sessions together; a message counts once per session. Default 1 GiB.
+    pub max_queued_bytes: usize,
+    /// What happens to a session whose queue is full. Default: the newest message is dropped.
+    pub overflow: Overflow,
+    /// Whether QoS 0 messages are kept for a session that is not connected. Default false.
+    pub queue_qos0_offline: bool,
+    /// Retained messages. Default 100,000.
+    pub max_retained: usize,
+    /// Bytes of retained messages. Default 256 MiB.
+    pub max_retained_bytes: usize,
+    /// The longest session expiry granted, in seconds; `u32::MAX` is for ever. Default: for ever.
+    pub max_session_expiry: u32,
+    /// The expiry of sessions of MQTT 3.1 and 3.1.1 clients that keep them, in seconds. Default: for ever, as these versions have it.
+    pub session_expiry_v3: u32,
+    /// Unsent bytes of one connection above which what comes for it waits, and those who publish to it are paused. Default 64 KiB.
+    pub high_water: usize,
+    /// How long a socket may take no bytes before it no longer pauses those who publish to it. Default 100 ms.
+    pub stall_after: Duration,
+    /// How long a deferred decision may take before it counts as denied. Default 10 s.
+    pub decision_timeout: Duration,
+    /// Which events are reported. Default: all but those per message.
+    pub events: EventMask,
+}
+
+/// What happens to a message for a session whose queue is full. Each is counted and reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The message that came last is dropped.
+    #[default]
+    DropNewest,
+    /// The message that has waited longest (and was never sent) is dropped.
+    DropOldest,
+    /// The client is disconnected (0x97); its session stays.
+    Disconnect,
+}
+
+/// Which versions are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    /// MQTT 3.1.
+    pub v31: bool,
+    /// MQTT 3.1.1.
+    pub v311: bool,
+    /// MQTT 5.0.
+    pub v5: bool,
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Self { v31: true, v311: true, v5: true }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: ServerConfig::default(),
+            max_connections: 10_000,
+            max_handshakes: 1_000,
+            max_sessions: 100_000,
+            max_client_id: 1_024,
+            strict_v31_client_id: true,
+            versions: Versions::default(),
+            max_subscriptions: 1_000,
+            max_topic_levels: 128,
+            queue: QueueLimits { messages: 1_000, bytes: 16 << 20 },
+            max_queued_bytes: 1 << 30,
+            overflow: Overflow::default(),
+            queue_qos0_offline: false,
+            max_retained: 100_000,
+            max_retained_bytes: 256 << 20,
+            max_session_expiry: u32::MAX,
+            session_expiry_v3: u32::MAX,
+            high_water: 64 << 10,
+            stall_after: Duration::from_millis(100),
+            decision_timeout: Duration::from_secs(10),
+            events: EventMask::default(),
+        }
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A limit that must be above zero is zero.
+    #[error("`{0}` is 0: nobody could connect")]
+    Zero(&'static str),
+    /// No version is served.
+    #[error("no version is served")]
+    NoVersion,
+}
+
+impl Config {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let limits = [
+            ("max_connections", self.max_connections),
+            ("max_handshakes", self.max_handshakes),
+            ("max_sessions", self.max_sessions),
+            ("max_client_id", self.max_client_id),
+            ("max_topic_levels", self.max_topic_levels),
+            ("high_water", self.high_water),
+            ("server.receive_maximum", usize::from(self.server.receive_maximum)),
+            ("server.maximum_packet_size", self.server.maximum_packet_size as usize),
+            ("server.maximum_inflight", usize::from(self.server.maximum_inflight)),
+        ];
+        if let Some((name, _)) = limits.iter().find(|(_, limit)| *limit == 0) {
+            return Err(ConfigError::Zero(name));
+        }
+        if self.versions == (Versions { v31: false, v311: false, v5: false }) {
+            return Err(ConfigError::NoVersion);
+        }
+        Ok(())
+    }
+}

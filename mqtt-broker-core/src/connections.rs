@@ -1,0 +1,204 @@
+//! Connections: what is on its way out of each, who is paused and why.
+//!
+//! ```text
+//!             CONNECT            policy: allow            goodbye, fault, lost, taken over
+//! Handshake ----------> Deciding --------------> Live ----------------------------------> Closing -> gone
+//!     |                     |  policy: deny                                                  ^
+//!     +---------------------+---------------------------------------------------------------+
+//! ```
+use crate::Peer;
+use crate::admission::Joining;
+use crate::slots::Id;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use mqtt_session::codec::OutBuf;
+use mqtt_session::{Connection, Instant, Transmit};
+
+/// Names a connection of the broker. A stale one finds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub(crate) Id);
+
+impl ConnectionId {
+    /// A small number, used again after the connection is gone: the place of this connection in a table of the host's own.
+    pub const fn index(self) -> usize {
+        self.0.index as usize
+    }
+}
+
+/// A connection has something for the host to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Which.
+    pub id: ConnectionId,
+    /// There is something to send: call [`Broker::poll_transmit`](crate::Broker::poll_transmit).
+    pub transmit: bool,
+    /// Whether to read from its socket.
+    pub read: Read,
+}
+
+/// Whether the host is to read from a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Read {
+    /// Read.
+    #[default]
+    Read,
+    /// Stop reading until told otherwise.
+    Pause,
+    /// Stop reading for good: flush, shut down writing, drain what the peer still sends for a bounded time, close,
+    /// [`Broker::handle_closed`](crate::Broker::handle_closed). Closing at once would let the peer lose the last packet.
+    Close,
+}
+
+/// A transport was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// `max_connections` or `max_handshakes` is reached.
+    #[error("there are as many connections as the limits allow")]
+    Full,
+    /// The broker is shutting down.
+    #[error("the broker is shutting down")]
+    ShuttingDown,
+}
+
+/// Where a connection stands, with what it needs there.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    Handshake(Box<Connection>),
+    Deciding(Box<Connection>, Box<Joining>),
+    Live(Box<Connection>, u32),
+    Closing,
+}
+
+/// Why a connection is not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Paused {
+    /// A decision of the policy is awaited.
+    pub(crate) policy: bool,
+    /// Targets of what it published have too much unsent.
+    pub(crate) pressure: bool,
+    /// It takes its own answers too slowly.
+    pub(crate) backlog: bool,
+}
+
+impl Paused {
+    pub(crate) fn any(self) -> bool {
+        self.policy || self.pressure || self.backlog
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) phase: Phase,
+    pub(crate) peer: Box<Peer>,
+    /// Bytes encoded and not yet fetched by the host.
+    pub(crate) staging: OutBuf,
+    /// Bytes the host had not sent when it last asked.
+    pub(crate) handed: usize,
+    /// When bytes last left, or began to wait.
+    pub(crate) moved_at: Instant,
+    /// Its socket took nothing for too long: it pauses nobody any more.
+    pub(crate) stalled: bool,
+    /// When to look whether it has stalled; set while publishers wait.
+    pub(crate) stall_at: Option<Instant>,
+    /// Connections paused until this one has sent enough.
+    pub(crate) waiters: Vec<Id>,
+    /// How many connections this one waits for.
+    pub(crate) waiting_on: u32,
+    pub(crate) paused: Paused,
+    /// The decision it waits for.
+    pub(crate) ticket: Option<Id>,
+    /// Its deadline in the set.
+    pub(crate) wake: Option<Instant>,
+    pub(crate) transmit: bool,
+    pub(crate) listed: bool,
+    told: Read,
+}
+
+impl Conn {
+    pub(crate) fn new(now: Instant, connection: Connection, peer: Peer, high_water: usize) -> Self {
+        Self {
+            phase: Phase::Handshake(Box::new(connection)),
+            peer: Box::new(peer),
+            staging: OutBuf::with_limit(high_water),
+            handed: 0,
+            moved_at: now,
+            stalled: false,
+            stall_at: None,
+            waiters: Vec::new(),
+            waiting_on: 0,
+            paused: Paused::default(),
+            ticket: None,
+            wake: None,
+            transmit: false,
+            listed: false,
+            told: Read::Read,
+        }
+    }
+
+    pub(crate) fn connection(&self) -> Option<&Connection> {
+        match &self.phase {
+            Phase::Handshake(connection) | Phase::Deciding(connection, _) | Phase::Live(connection, _) => {
+                Some(connection)
+            }
+            Phase::Closing => None,
+        }
+    }
+
+    pub(crate) fn connection_mut(&mut self) -> Option<&mut Connection> {
+        match &mut self.phase {
+            Phase::Handshake(connection) | Phase::Deciding(connection, _) | Phase::Live(connection, _) => {
+                Some(connection)
+            }
+            Phase::Closing => None,
+        }
+    }
+
+    pub(crate) fn client(&self) -> Option<u32> {
+        match self.phase {
+            Phase::Live(_, client) => Some(client),
+            _ => None,
+        }
+    }
+
+    /// Whether its packets are taken now.
+    pub(crate) fn is_reading(&self) -> bool {
+        matches!(self.phase, Phase::Handshake(_) | Phase::Live(..)) && !self.paused.any()
+    }
+
+    fn read(&self) -> Read {
+        match self.phase {
+            Phase::Closing => Read::Close,
+            _ if self.paused.any() => Read::Pause,
+            _ => Read::Read,
+        }
+    }
+
+    /// Bytes that only wait for the socket (not for acknowledgements).
+    pub(crate) fn unsent(&self) -> usize {
+        self.on_the_way() + self.connection().filter(|c| c.session().inflight() == 0).map_or(0, |c| c.session().bytes())
+    }
+
+    /// Encoded bytes that have not left.
+    pub(crate) fn on_the_way(&self) -> usize {
+        self.staging.len() + self.handed
+    }
+
+    /// What to tell the host, if anything changed.
+    pub(crate) fn take_ready(&mut self, id: Id) -> Option<Ready> {
+        self.listed = false;
+        let read = self.read();
+        let (told, transmit) = (core::mem::replace(&mut self.told, read), core::mem::take(&mut self.transmit));
+        (transmit || told != read).then_some(Ready { id: ConnectionId(id), transmit, read })
+    }
+
+    /// Writes everything that must still go, whatever the limit, so that the connection's state can be let go.
+    pub(crate) fn flush_goodbye(&mut self, now: Instant) {
+        let mut last = OutBuf::with_limit(usize::MAX);
+        if let Some(connection) = self.connection_mut() {
+            while connection.poll_transmit(now, &mut last) == Transmit::Wrote {}
+        }
+        self.staging.take_from(&mut last);
+        self.transmit |= !self.staging.is_empty();
+    }
+}

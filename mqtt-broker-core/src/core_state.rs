@@ -1,0 +1,300 @@
+//! The parts of the broker together, and what every operation needs: who is ready, who is paused, what is due.
+use crate::clients::{Client, Clients, Home};
+use crate::connections::{Conn, Paused, Phase};
+use crate::deadlines::{Deadlines, Due};
+use crate::deferred::Entry;
+use crate::event::{Cause, Drop};
+use crate::retained::Retained;
+use crate::routes::{Routes, Targets};
+use crate::slots::{Id, Slots};
+use crate::wills::DueWill;
+use crate::{ClientId, ClientInfo, Config, Decision, Event, Policy, Ready, Stats};
+use alloc::collections::VecDeque;
+use mqtt_session::codec::{DecodeError, Packet, ReasonCode};
+use mqtt_session::topic::HashSeed;
+use mqtt_session::{Event as SessionEvent, Instant, Session};
+
+/// Events kept for a host that does not poll; further ones are counted.
+const MAX_EVENTS: usize = 8192;
+
+/// Everything but the reading halves, so that a packet that still lies in one of those can be routed to any connection.
+pub(crate) struct Core<P> {
+    pub(crate) config: Config,
+    pub(crate) policy: P,
+    pub(crate) connections: Slots<Conn>,
+    /// How many connections are before the end of their handshake.
+    pub(crate) handshakes: usize,
+    pub(crate) clients: Clients,
+    pub(crate) routes: Routes,
+    pub(crate) retained: Retained,
+    pub(crate) deferred: Slots<Entry>,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) events: Events,
+    pub(crate) stats: Stats,
+    /// Bytes of messages in all sessions.
+    pub(crate) queued_bytes: usize,
+    /// Wills to publish before the call under way ends.
+    pub(crate) wills_due: VecDeque<DueWill>,
+    /// Connections whose kept input can be taken now.
+    pub(crate) runnable: VecDeque<Id>,
+    /// Connections with something for the host.
+    ready: VecDeque<Id>,
+    /// The copies of the message being routed; kept for its memory.
+    pub(crate) targets: Targets,
+    pub(crate) shutting_down: bool,
+}
+
+/// Events on their way to the host.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    queue: VecDeque<Event>,
+}
+
+impl Events {
+    pub(crate) fn push(&mut self, stats: &mut Stats, event: Event) {
+        if self.queue.len() < MAX_EVENTS {
+            self.queue.push_back(event);
+        } else {
+            stats.events_lost += 1;
+        }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Event> {
+        self.queue.pop_front()
+    }
+}
+
+impl<P: Policy> Core<P> {
+    pub(crate) fn new(config: Config, policy: P, seed: HashSeed) -> Self {
+        Self {
+            config,
+            policy,
+            connections: Slots::new(),
+            handshakes: 0,
+            clients: Clients::new(seed),
+            routes: Routes::new(seed),
+            retained: Retained::new(),
+            deferred: Slots::new(),
+            deadlines: Deadlines::default(),
+            events: Events::default(),
+            stats: Stats::default(),
+            queued_bytes: 0,
+            wills_due: VecDeque::new(),
+            runnable: VecDeque::new(),
+            ready: VecDeque::new(),
+            targets: Targets::default(),
+            shutting_down: false,
+        }
+    }
+
+    pub(crate) fn is_reading(&self, id: Id) -> bool {
+        self.connections.get(id).is_some_and(Conn::is_reading)
+    }
+
+    pub(crate) fn is_closing(&self, id: Id) -> bool {
+        self.connections.get(id).is_some_and(|conn| matches!(conn.phase, Phase::Closing))
+    }
+
+    /// Takes one packet of a connection.
+    pub(crate) fn handle_packet(&mut self, now: Instant, id: Id, packet: &Packet<'_>) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        let Some(connection) = conn.connection_mut() else { return };
+        match connection.handle_packet(now, packet) {
+            Ok(event) => self.handle_event(now, id, event),
+            Err(error) => self.close(now, id, Cause::Protocol(error)),
+        }
+        self.touch(now, id);
+    }
+
+    pub(crate) fn handle_decode_error(&mut self, now: Instant, id: Id, error: DecodeError) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        let Some(connection) = conn.connection_mut() else { return };
+        let error = connection.handle_decode_error(now, error);
+        self.close(now, id, Cause::Protocol(error));
+    }
+
+    fn handle_event(&mut self, now: Instant, id: Id, event: SessionEvent<'_>) {
+        match event {
+            SessionEvent::Connect(connect) => self.connect(now, id, &connect),
+            SessionEvent::Publish(received, token) => self.publish(now, id, &received, token),
+            SessionEvent::Released(token) => self.acknowledge(id, token, ReasonCode::SUCCESS),
+            SessionEvent::Completed { .. } => self.recharge_connection(id),
+            SessionEvent::Subscribe(subscribe, token) => self.subscribe(now, id, &subscribe, token),
+            SessionEvent::Unsubscribe(unsubscribe, token) => self.unsubscribe(id, &unsubscribe, token),
+            SessionEvent::Disconnect(disconnect) => self.goodbye(now, id, &disconnect),
+            // The others are the client's end.
+            _ => {}
+        }
+    }
+
+    /// Does one thing whose time has come.
+    pub(crate) fn handle_due(&mut self, now: Instant, due: Due) {
+        match due {
+            Due::Connection(id) => {
+                let Some(conn) = self.connections.get_mut(id) else { return };
+                conn.wake = None;
+                let Some(connection) = conn.connection_mut() else { return };
+                if let Err(error) = connection.handle_timeout(now) {
+                    self.close(now, id, Cause::Protocol(error));
+                }
+                self.touch(now, id);
+            }
+            Due::Stall(id) => self.look_for_stall(now, id),
+            Due::Ticket(id) => self.resume(now, id, Decision::Deny(ReasonCode::NOT_AUTHORIZED)),
+            Due::Will(index) => self.will_is_due(index),
+            Due::Session(index) => self.end_session(index),
+        }
+    }
+
+    // --- readiness ------------------------------------------------------------------------------------------------
+
+    /// Lists a connection for [`poll_ready`](Self::poll_ready).
+    pub(crate) fn list(&mut self, id: Id) {
+        if let Some(conn) = self.connections.get_mut(id)
+            && !core::mem::replace(&mut conn.listed, true)
+        {
+            self.ready.push_back(id);
+        }
+    }
+
+    pub(crate) fn poll_ready(&mut self) -> Option<Ready> {
+        while let Some(id) = self.ready.pop_front() {
+            if let Some(ready) = self.connections.get_mut(id).and_then(|conn| conn.take_ready(id)) {
+                return Some(ready);
+            }
+        }
+        None
+    }
+
+    /// After anything was done to a connection: is there something to send, is its deadline in the set, does it fall behind?
+    pub(crate) fn touch(&mut self, now: Instant, id: Id) {
+        let high_water = self.config.high_water;
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        let (on_the_way, wake) = (conn.on_the_way(), conn.wake);
+        let Some(connection) = conn.connection() else { return };
+        let behind = connection.control_backlog().saturating_add(on_the_way) > high_water.saturating_mul(2);
+        let has_output = connection.control_backlog() > 0 || connection.session().queued() > 0;
+        // A deadline that moved back is looked at when the old one comes: re-arming costs nothing.
+        if let Some(at) = connection.poll_timeout()
+            && wake.is_none_or(|old| at < old)
+        {
+            conn.wake = Some(at);
+            if let Some(old) = wake {
+                self.deadlines.clear(old, Due::Connection(id));
+            }
+            self.deadlines.set(at, Due::Connection(id));
+        }
+        if has_output {
+            conn.transmit = true;
+            self.list(id);
+        }
+        if behind {
+            self.pause(now, id, |paused| paused.backlog = true);
+        }
+    }
+
+    /// Stops taking packets of a connection. Time spent so, other than for its own slowness, does not count against its keep alive.
+    pub(crate) fn pause(&mut self, now: Instant, id: Id, set: impl FnOnce(&mut Paused)) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        set(&mut conn.paused);
+        if (conn.paused.policy || conn.paused.pressure)
+            && let Some(connection) = conn.connection_mut()
+        {
+            connection.pause_keep_alive(now);
+        }
+        self.list(id);
+    }
+
+    pub(crate) fn unpause(&mut self, now: Instant, id: Id, clear: impl FnOnce(&mut Paused)) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        clear(&mut conn.paused);
+        if !(conn.paused.policy || conn.paused.pressure)
+            && let Some(connection) = conn.connection_mut()
+        {
+            connection.resume_keep_alive(now);
+        }
+        if conn.is_reading() {
+            self.runnable.push_back(id);
+        }
+        self.list(id);
+        self.touch(now, id);
+    }
+
+    // --- look-ups -------------------------------------------------------------------------------------------------
+
+    /// Who a connection belongs to, for the policy.
+    pub(crate) fn info<'a>(clients: &'a Clients, conn: &'a Conn) -> Option<ClientInfo<'a>> {
+        let client = clients.slots.at(conn.client()?)?;
+        Some(ClientInfo {
+            client_id: client.id.as_str(),
+            user_name: client.user_name.as_deref(),
+            peer: &conn.peer,
+            version: client.version,
+        })
+    }
+
+    pub(crate) fn client_id(&self, index: u32) -> Option<ClientId> {
+        self.clients.slots.at(index).map(|client| client.id.clone())
+    }
+
+    /// The session of a client, wherever it lives.
+    pub(crate) fn session_mut<'a>(connections: &'a mut Slots<Conn>, client: &'a mut Client) -> Option<&'a mut Session> {
+        match &mut client.home {
+            Home::Away { session, .. } => Some(session),
+            Home::Connection(id) => match &mut connections.get_mut(*id)?.phase {
+                Phase::Live(connection, _) => Some(connection.session_mut()),
+                _ => None,
+            },
+        }
+    }
+
+    // --- counting -------------------------------------------------------------------------------------------------
+
+    /// Brings the sum of queued bytes up to date for one session.
+    pub(crate) fn recharge(&mut self, index: u32) {
+        let Some(client) = self.clients.slots.at_mut(index) else { return };
+        let bytes = match &client.home {
+            Home::Away { session, .. } => session.bytes(),
+            Home::Connection(id) => self
+                .connections
+                .get(*id)
+                .and_then(Conn::connection)
+                .map_or(0, |connection| connection.session().bytes()),
+        };
+        self.queued_bytes = self.queued_bytes.saturating_sub(client.charged).saturating_add(bytes);
+        client.charged = bytes;
+    }
+
+    pub(crate) fn recharge_connection(&mut self, id: Id) {
+        if let Some(index) = self.connections.get(id).and_then(Conn::client) {
+            self.recharge(index);
+        }
+    }
+
+    /// Counts and reports a message that was dropped.
+    pub(crate) fn dropped(&mut self, client: Option<&ClientId>, why: Drop) {
+        let counter = match why {
+            Drop::QueueFull => &mut self.stats.dropped_full,
+            Drop::TooLarge => &mut self.stats.dropped_too_large,
+            Drop::Expired => &mut self.stats.dropped_expired,
+            Drop::Denied(_) => &mut self.stats.dropped_denied,
+            Drop::RetainedFull => &mut self.stats.dropped_retained,
+        };
+        *counter += 1;
+        if self.config.events.drops {
+            self.events.push(&mut self.stats, Event::Dropped { client: client.cloned(), why });
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            connections: self.connections.len(),
+            sessions: self.clients.slots.len(),
+            subscriptions: self.routes.len(),
+            retained: self.retained.len(),
+            retained_bytes: self.retained.bytes(),
+            queued_bytes: self.queued_bytes,
+            ..self.stats
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! From a PUBLISH to the sockets and sessions of its subscribers (sections 3.3 and 4.5), and who has to wait for whom.
+//!
+//! A target that keeps up is encoded to at once; one that must wait queues a reference to the message, which is made at most
+//! once. A publisher is paused only for unsent bytes of a target whose socket still moves.
+use crate::connections::Phase;
+use crate::core_state::Core;
+use crate::deadlines::Due;
+use crate::deferred::Deferred;
+use crate::event::Drop;
+use crate::retained::Step;
+use crate::routes::Target;
+use crate::slots::Id;
+use crate::{Decision, Origin, Overflow, Policy, PublishRequest, Ticket};
+use mqtt_session::codec::{OutBuf, Properties, Qos, ReasonCode};
+use mqtt_session::{AckToken, Delivery, Forwarded, Instant, Message, Place, Publication, Received, Transmit};
+
+impl<P: Policy> Core<P> {
+    /// A client's PUBLISH: rules, policy, routing, acknowledgement.
+    pub(crate) fn publish(&mut self, now: Instant, id: Id, received: &Received<'_>, token: AckToken) {
+        self.stats.messages_in += 1;
+        let publication = received.publication();
+        if let Err(reason) = self.vet_name(publication.topic) {
+            return self.refuse(id, token, reason);
+        }
+        let ticket = Ticket(self.deferred.next_id());
+        let Some(conn) = self.connections.get(id) else { return };
+        let Some(client) = Self::info(&self.clients, conn) else { return };
+        let origin = conn.client();
+        match self.policy.publish(&PublishRequest { origin: Origin::Client(client), publication: &publication, ticket })
+        {
+            Decision::Allow => {
+                let matched = self.route(now, origin, Some(id), &publication, None);
+                self.accept_publish(id, token, matched);
+            }
+            Decision::Deny(reason) => self.refuse(id, token, reason),
+            Decision::Defer(_) => {
+                let message = Message::new(now, &publication);
+                let (qos, retain) = (publication.qos, publication.retain);
+                self.defer(now, Deferred::Publish { connection: id, token, message, qos, retain }, Some(id));
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn publish_decided(
+        &mut self,
+        now: Instant,
+        id: Id,
+        token: AckToken,
+        message: Message,
+        qos: Qos,
+        retain: bool,
+        verdict: Result<(), ReasonCode>,
+    ) {
+        match verdict {
+            Ok(()) => {
+                let origin = self.connections.get(id).and_then(|conn| conn.client());
+                let matched = self.route_message(now, origin, Some(id), message, qos, retain);
+                self.accept_publish(id, token, matched);
+            }
+            Err(reason) => self.refuse(id, token, reason),
+        }
+        self.touch(now, id);
+    }
+
+    fn accept_publish(&mut self, id: Id, token: AckToken, matched: usize) {
+        let reason = if matched == 0 { ReasonCode::NO_MATCHING_SUBSCRIBERS } else { ReasonCode::SUCCESS };
+        self.acknowledge(id, token, reason);
+    }
+
+    /// v4 [MQTT-3.3.5-2]: before 5.0 a refused message is acknowledged like any other, and goes nowhere; at 5.0 the
+    /// acknowledgement says why; at QoS 0 it is only counted.
+    fn refuse(&mut self, id: Id, token: AckToken, reason: ReasonCode) {
+        let client = self.connections.get(id).and_then(|conn| conn.client()).and_then(|index| self.client_id(index));
+        self.dropped(client.as_ref(), Drop::Denied(reason));
+        self.acknowledge(id, token, reason);
+    }
+
+    pub(crate) fn acknowledge(&mut self, id: Id, token: AckToken, reason: ReasonCode) {
+        if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
+            connection.acknowledge(token, reason);
+        }
+    }
+
+    /// A message of the embedding program.
+    pub(crate) fn publish_local(&mut self, now: Instant, publication: &Publication<'_>) -> Result<usize, ReasonCode> {
+        let ticket = Ticket(self.deferred.next_id());
+        match self.policy.publish(&PublishRequest { origin: Origin::Local, publication, ticket }) {
+            Decision::Allow => Ok(self.route(now, None, None, publication, None)),
+            Decision::Deny(reason) => {
+                self.dropped(None, Drop::Denied(reason));
+                Err(reason)
+            }
+            Decision::Defer(_) => {
+                let message = Message::new(now, publication);
+                self.defer(now, Deferred::Local { message, qos: publication.qos, retain: publication.retain }, None);
+                Ok(0)
+            }
+        }
+    }
+
+    /// Routes a message that was kept while it was decided upon.
+    pub(crate) fn route_message(
+        &mut self,
+        now: Instant,
+        origin: Option<u32>,
+        publisher: Option<Id>,
+        message: Message,
+        qos: Qos,
+        retain: bool,
+    ) -> usize {
+        let kept = message.clone();
+        let properties = Properties::from_wire_unchecked(kept.properties().wire().unwrap_or_default());
+        let publication = Publication { topic: kept.topic(), payload: kept.payload(), qos, retain, properties };
+        self.route(now, origin, publisher, &publication, Some(message))
+    }
+
+    /// Gives a message to everybody who subscribed to it; how many those are. `message` is the kept form, if there is one.
+    pub(crate) fn route(
+        &mut self,
+        now: Instant,
+        origin: Option<u32>,
+        publisher: Option<Id>,
+        publication: &Publication<'_>,
+        mut message: Option<Message>,
+    ) -> usize {
+        if publication.retain && self.config.server.retain_available {
+            self.retain(now, publication, &mut message);
+        }
+        let mut targets = core::mem::take(&mut self.targets);
+        self.routes.find(publication.topic, origin, &mut targets);
+        let matched = targets.list.len();
+        for place in 0..matched {
+            let Some(target) = targets.list.get(place).copied() else { break };
+            self.send(now, publisher, &target, targets.ids(&target), publication, &mut message);
+        }
+        self.targets = targets;
+        matched
+    }
+
+    fn retain(&mut self, now: Instant, publication: &Publication<'_>, message: &mut Option<Message>) {
+        if publication.payload.is_empty() {
+            // v5 [MQTT-3.3.1-6] [MQTT-3.3.1-7] v4 [MQTT-3.3.1-10] [MQTT-3.3.1-11]: an empty payload removes, is forwarded, and is never kept.
+            return self.retained.remove(publication.topic);
+        }
+        let message = message.get_or_insert_with(|| Message::new(now, publication)).clone();
+        let (max, max_bytes) = (self.config.max_retained, self.config.max_retained_bytes);
+        if self.retained.insert(message, publication.qos, max, max_bytes).is_err() {
+            self.dropped(None, Drop::RetainedFull);
+        }
+    }
+
+    /// One copy for one session.
+    fn send(
+        &mut self,
+        now: Instant,
+        publisher: Option<Id>,
+        target: &Target,
+        ids: &[u32],
+        publication: &Publication<'_>,
+        message: &mut Option<Message>,
+    ) {
+        // v5 [MQTT-3.8.4-8] v4 [MQTT-3.8.4-6]
+        let qos = publication.qos.min(target.qos);
+        // v5 [MQTT-3.3.1-12] [MQTT-3.3.1-13] v4 [MQTT-3.3.1-9]
+        let retain = publication.retain && target.retain_as_published;
+        let connection = self.clients.slots.at(target.client).and_then(|client| client.connection());
+        match connection {
+            Some(id)
+                if qos == Qos::AtMostOnce && message.as_ref().is_none_or(|message| message.expires().is_none()) =>
+            {
+                let high_water = self.config.high_water;
+                let Some(conn) = self.connections.get_mut(id) else { return };
+                let keeps_up = conn.handed == 0 && conn.staging.len() < high_water;
+                let forwarded = match &mut conn.phase {
+                    Phase::Live(connection, _) if keeps_up => {
+                        connection.forward(now, publication, retain, ids, &mut conn.staging)
+                    }
+                    _ => Forwarded::MustQueue,
+                };
+                match forwarded {
+                    Forwarded::Wrote => {
+                        self.stats.messages_out += 1;
+                        conn.transmit = true;
+                        self.list(id);
+                        return self.press(now, publisher, id);
+                    }
+                    Forwarded::Dropped => return self.count_drops(id),
+                    Forwarded::MustQueue => {}
+                }
+            }
+            // QoS 0 is not part of a session's state (section 4.1).
+            None if qos == Qos::AtMostOnce && !self.config.queue_qos0_offline => return,
+            _ => {}
+        }
+        let message = message.get_or_insert_with(|| Message::new(now, publication)).clone();
+        let delivery = Delivery::new(message, qos, retain);
+        let delivery = if ids.is_empty() { delivery } else { delivery.with_ids(ids) };
+        self.enqueue(now, target.client, delivery);
+        if let Some(id) = connection {
+            self.touch(now, id);
+            self.press(now, publisher, id);
+        }
+    }
+
+    /// Queues a delivery in a session; what does not fit follows the overflow policy.
+    pub(crate) fn enqueue(&mut self, now: Instant, index: u32, delivery: Delivery) {
+        let Some(client) = self.clients.slots.at_mut(index) else { return };
+        let (limits, overflow) = (self.config.queue, self.config.overflow);
+        let (connection, room) = (
+            client.connection(),
+            self.queued_bytes.saturating_add(delivery.message.size()) <= self.config.max_queued_bytes,
+        );
+        let Some(session) = Self::session_mut(&mut self.connections, client) else { return };
+        let mut dropped = 0u32;
+        let mut rest = if room { session.deliver(delivery, &limits).err().map(|full| full.0) } else { Some(delivery) };
+        while overflow == Overflow::DropOldest
+            && room
+            && let Some(delivery) = rest.take()
+        {
+            match session.drop_oldest() {
+                Some(_) => dropped += 1,
+                None => {
+                    rest = Some(delivery);
+                    break;
+                }
+            }
+            rest = session.deliver(delivery, &limits).err().map(|full| full.0);
+        }
+        dropped += u32::from(rest.is_some());
+        if rest.is_none() {
+            self.stats.messages_out += 1;
+        }
+        self.recharge(index);
+        if dropped > 0 {
+            let id = self.client_id(index);
+            for _ in 0..dropped {
+                self.dropped(id.as_ref(), Drop::QueueFull);
+            }
+        }
+        if rest.is_some()
+            && overflow == Overflow::Disconnect
+            && let Some(id) = connection
+        {
+            self.end(now, id, ReasonCode::QUOTA_EXCEEDED);
+        }
+    }
+
+    fn count_drops(&mut self, id: Id) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        let index = conn.client();
+        let Some(connection) = conn.connection_mut() else { return };
+        let drops = connection.take_drops();
+        if drops.too_large + drops.expired == 0 {
+            return;
+        }
+        let client = index.and_then(|index| self.client_id(index));
+        for _ in 0..drops.too_large {
+            self.dropped(client.as_ref(), Drop::TooLarge);
+        }
+        for _ in 0..drops.expired {
+            self.dropped(client.as_ref(), Drop::Expired);
+        }
+    }
+
+    // --- towards the socket ---------------------------------------------------------------------------------------
+
+    /// Fills `out` for a connection. What still lies in `out` has not been sent.
+    pub(crate) fn transmit(&mut self, now: Instant, id: Id, out: &mut OutBuf) {
+        let high_water = self.config.high_water;
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        conn.transmit = false;
+        if out.len() < conn.handed || conn.handed == 0 {
+            conn.moved_at = now;
+            conn.stalled = false;
+        }
+        conn.handed = out.len();
+        let mut again = false;
+        loop {
+            let Some(conn) = self.connections.get_mut(id) else { return };
+            if conn.on_the_way() >= high_water {
+                break;
+            }
+            let (index, staging) = (conn.client(), &mut conn.staging);
+            let (Phase::Handshake(connection) | Phase::Deciding(connection, _) | Phase::Live(connection, _)) =
+                &mut conn.phase
+            else {
+                break;
+            };
+            match connection.poll_transmit(now, staging) {
+                Transmit::Wrote => {}
+                Transmit::Full | Transmit::Empty => break,
+                Transmit::Place(place) => {
+                    if !index.is_some_and(|index| self.fill(now, id, index, place)) {
+                        again = true;
+                        break;
+                    }
+                }
+            }
+        }
+        self.count_drops(id);
+        self.recharge_connection(id);
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        out.take_from(&mut conn.staging);
+        conn.handed = out.len();
+        let unsent = conn.unsent();
+        if again {
+            conn.transmit = true;
+            self.list(id);
+        }
+        if unsent <= high_water / 2 {
+            self.release_waiters(now, id);
+            self.unpause_backlog(now, id);
+        }
+    }
+
+    /// The queue of a session has reached the place of a replay: puts the next retained message there, or closes it.
+    /// `false`: this turn's share is used up.
+    fn fill(&mut self, now: Instant, id: Id, index: u32, place: Place) -> bool {
+        let Some(client) = self.clients.slots.at_mut(index) else { return true };
+        let at = client.replays.iter().position(|replay| replay.place == place);
+        let step =
+            at.and_then(|at| client.replays.get_mut(at)).map_or(Step::Done, |replay| replay.step(now, &self.retained));
+        let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) else { return true };
+        match step {
+            Step::Deliver(delivery) => {
+                self.stats.messages_out += 1;
+                connection.fill_place(place, delivery);
+            }
+            Step::Later => return false,
+            Step::Done => {
+                connection.close_place(place);
+                if let Some(at) = at {
+                    client.replays.remove(at);
+                }
+            }
+        }
+        true
+    }
+
+    // --- back-pressure --------------------------------------------------------------------------------------------
+
+    /// Pauses a publisher whose target has too much unsent, if that target's socket still moves.
+    fn press(&mut self, now: Instant, publisher: Option<Id>, target: Id) {
+        let Some(publisher) = publisher else { return };
+        let Some(conn) = self.connections.get_mut(target) else { return };
+        if conn.stalled || conn.unsent() <= self.config.high_water {
+            return;
+        }
+        conn.waiters.push(publisher);
+        if conn.stall_at.is_none() {
+            let at = now + self.config.stall_after;
+            conn.stall_at = Some(at);
+            self.deadlines.set(at, Due::Stall(target));
+        }
+        if let Some(waiter) = self.connections.get_mut(publisher) {
+            waiter.waiting_on += 1;
+        }
+        self.pause(now, publisher, |paused| paused.pressure = true);
+    }
+
+    /// Those who waited for this connection go on.
+    pub(crate) fn release_waiters(&mut self, now: Instant, id: Id) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        let waiters = core::mem::take(&mut conn.waiters);
+        if let Some(at) = conn.stall_at.take() {
+            self.deadlines.clear(at, Due::Stall(id));
+        }
+        for waiter in waiters {
+            let Some(conn) = self.connections.get_mut(waiter) else { continue };
+            conn.waiting_on = conn.waiting_on.saturating_sub(1);
+            if conn.waiting_on == 0 {
+                self.unpause(now, waiter, |paused| paused.pressure = false);
+            }
+        }
+    }
+
+    /// Publishers wait for this connection: has its socket taken anything lately?
+    pub(crate) fn look_for_stall(&mut self, now: Instant, id: Id) {
+        let stall_after = self.config.stall_after;
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        conn.stall_at = None;
+        let next = conn.moved_at + stall_after;
+        if next > now {
+            conn.stall_at = Some(next);
+            self.deadlines.set(next, Due::Stall(id));
+            return;
+        }
+        conn.stalled = true;
+        self.release_waiters(now, id);
+    }
+
+    fn unpause_backlog(&mut self, now: Instant, id: Id) {
+        if self.connections.get(id).is_some_and(|conn| conn.paused.backlog) {
+            self.unpause(now, id, |paused| paused.backlog = false);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! How connections and sessions end: goodbye, fault, loss, takeover, expiry, shutdown.
+use crate::clients::Home;
+use crate::connections::Phase;
+use crate::core_state::Core;
+use crate::deadlines::Due;
+use crate::event::Cause;
+use crate::slots::Id;
+use crate::{ConnectionId, Event, Policy};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use mqtt_session::codec::{Disconnect, ReasonCode};
+use mqtt_session::{Instant, Session};
+
+impl<P: Policy> Core<P> {
+    /// The client said goodbye.
+    pub(crate) fn goodbye(&mut self, now: Instant, id: Id, disconnect: &Disconnect<'_>) {
+        if let Some(index) = self.connections.get(id).and_then(|conn| conn.client()) {
+            // v5 [MQTT-3.14.4-3] v4 [MQTT-3.14.4-3]: only a plain goodbye takes the will away ([X5-DISC-4]).
+            if disconnect.reason == ReasonCode::SUCCESS {
+                self.drop_will(index);
+            }
+            // [X5-DISC-3]
+            if let (Some(expiry), Some(client)) =
+                (disconnect.properties.session_expiry_interval(), self.clients.slots.at_mut(index))
+            {
+                client.expiry = expiry.min(self.config.max_session_expiry);
+            }
+        }
+        self.close(now, id, Cause::Goodbye(disconnect.reason));
+    }
+
+    /// The broker ends a connection: the client is told why (5.0), then closed.
+    pub(crate) fn end(&mut self, now: Instant, id: Id, reason: ReasonCode) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        let live = matches!(conn.phase, Phase::Live(..));
+        if let Some(connection) = conn.connection_mut() {
+            // v5 [MQTT-3.14.0-1]: before CONNACK there is no DISCONNECT.
+            if live {
+                connection.disconnect(now, reason, &[]);
+            } else {
+                connection.reject(now, reason, &[]);
+            }
+        }
+        self.close(now, id, Cause::Ended(reason));
+    }
+
+    /// Lets a connection go: its last packet is flushed, its session goes home, its will is armed, those who wait for it go on.
+    pub(crate) fn close(&mut self, now: Instant, id: Id, cause: Cause) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        if matches!(conn.phase, Phase::Closing) {
+            return;
+        }
+        conn.flush_goodbye(now);
+        let phase = core::mem::replace(&mut conn.phase, Phase::Closing);
+        if let Some(at) = conn.wake.take() {
+            self.deadlines.clear(at, Due::Connection(id));
+        }
+        if let Some(ticket) = conn.ticket.take() {
+            self.forget_ticket(ticket);
+        }
+        self.release_waiters(now, id);
+        if matches!(cause, Cause::Protocol(_)) {
+            self.stats.protocol_errors += 1;
+        }
+        match phase {
+            Phase::Live(connection, index) => {
+                if self.config.events.connections
+                    && let Some(client) = self.client_id(index)
+                {
+                    self.events
+                        .push(&mut self.stats, Event::Disconnected { connection: ConnectionId(id), client, cause });
+                }
+                self.part(now, index, connection.into_session());
+            }
+            Phase::Handshake(_) | Phase::Deciding(..) => {
+                self.handshakes = self.handshakes.saturating_sub(1);
+                if self.config.events.connections {
+                    self.events.push(&mut self.stats, Event::Refused { connection: ConnectionId(id), cause });
+                }
+            }
+            Phase::Closing => {}
+        }
+        self.list(id);
+    }
+
+    /// The connection of a session is gone.
+    fn part(&mut self, now: Instant, index: u32, session: Session) {
+        let Some(client) = self.clients.slots.at_mut(index) else { return };
+        let expiry = client.expiry;
+        client.home = Home::Away { session: Box::new(session), expires: None };
+        if expiry == 0 {
+            return self.end_session(index);
+        }
+        if expiry != u32::MAX {
+            // v5 [MQTT-4.1.0-2] [MQTT-3.1.2-23]
+            let at = now.plus_secs(expiry);
+            if let Home::Away { expires, .. } = &mut client.home {
+                *expires = Some(at);
+            }
+            self.deadlines.set(at, Due::Session(index));
+        }
+        self.arm_will(now, index);
+        self.recharge(index);
+    }
+
+    /// A session that is not connected ends: subscriptions, messages and identifiers go, a pending will is due
+    /// (v5 [MQTT-3.1.2-8]); retained messages stay (v4 [MQTT-3.1.2-7]).
+    pub(crate) fn end_session(&mut self, index: u32) {
+        self.will_is_due(index);
+        let Some(mut client) = self.clients.remove(index) else { return };
+        for filter in client.take_subscriptions() {
+            self.routes.remove(filter.as_filter(), index);
+        }
+        if let Home::Away { expires: Some(at), .. } = client.home {
+            self.deadlines.clear(at, Due::Session(index));
+        }
+        self.queued_bytes = self.queued_bytes.saturating_sub(client.charged);
+        if self.config.events.connections {
+            self.events.push(&mut self.stats, Event::SessionEnded { client: client.id });
+        }
+    }
+
+    /// The transport is gone.
+    pub(crate) fn handle_closed(&mut self, now: Instant, id: Id) {
+        self.close(now, id, Cause::Lost);
+        if let Some(conn) = self.connections.remove(id)
+            && let Some(at) = conn.stall_at
+        {
+            self.deadlines.clear(at, Due::Stall(id));
+        }
+    }
+
+    /// Refuses what is new; wills first, while there is somebody to read them, then everybody is told (v5: 0x8B) and closed.
+    pub(crate) fn shutdown(&mut self, now: Instant) {
+        self.shutting_down = true;
+        let ids: Vec<Id> = self.connections.ids().collect();
+        for &id in &ids {
+            if let Some(index) = self.connections.get(id).and_then(|conn| conn.client()) {
+                self.will_is_due(index);
+            }
+        }
+        self.publish_wills(now);
+        for id in ids {
+            self.end(now, id, ReasonCode::SERVER_SHUTTING_DOWN);
+        }
+    }
+
+    pub(crate) fn publish_wills(&mut self, now: Instant) {
+        while let Some(due) = self.wills_due.pop_front() {
+            self.publish_will(now, due);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What observers are told.
+use crate::{ClientId, ConnectionId};
+use mqtt_session::codec::{ReasonCode, Version};
+use mqtt_session::topic::TopicFilterBuf;
+
+/// Something happened. Owned; polled from a bounded queue.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A client was let in.
+    Connected {
+        /// Its connection.
+        connection: ConnectionId,
+        /// Its client identifier.
+        client: ClientId,
+        /// The version it speaks.
+        version: Version,
+        /// Whether its stored session goes on.
+        session_present: bool,
+    },
+    /// A connection ended before it became a client's.
+    Refused {
+        /// The connection.
+        connection: ConnectionId,
+        /// Why.
+        cause: Cause,
+    },
+    /// A client's connection ended.
+    Disconnected {
+        /// The connection.
+        connection: ConnectionId,
+        /// Its client identifier.
+        client: ClientId,
+        /// Why.
+        cause: Cause,
+    },
+    /// A subscription was made or replaced.
+    Subscribed {
+        /// Whose.
+        client: ClientId,
+        /// To what.
+        filter: TopicFilterBuf,
+    },
+    /// A subscription was ended by its client.
+    Unsubscribed {
+        /// Whose.
+        client: ClientId,
+        /// To what.
+        filter: TopicFilterBuf,
+    },
+    /// A session ended: expired, or begun anew.
+    SessionEnded {
+        /// Whose.
+        client: ClientId,
+    },
+    /// A will was published.
+    WillPublished {
+        /// Whose.
+        client: ClientId,
+    },
+    /// A message did not reach a client, or was not taken from one.
+    Dropped {
+        /// For whom, or from whom; `None` for a message of the host or of a session that is gone.
+        client: Option<ClientId>,
+        /// Why.
+        why: Drop,
+    },
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The client said goodbye, with this reason.
+    Goodbye(ReasonCode),
+    /// The transport closed or failed without one.
+    Lost,
+    /// The peer broke a rule.
+    Protocol(mqtt_session::ProtocolError),
+    /// The broker ended it, with this reason.
+    Ended(ReasonCode),
+}
+
+/// Why a message was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Drop {
+    /// The session's queue, or all queues together, were full.
+    QueueFull,
+    /// Over the client's Maximum Packet Size.
+    TooLarge,
+    /// Its expiry had passed.
+    Expired,
+    /// The policy denied it.
+    Denied(ReasonCode),
+    /// There was no room for a further retained message; it was forwarded but not kept.
+    RetainedFull,
+}
+
+/// Which events are reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EventMask {
+    /// Connected, refused, disconnected, sessions ended.
+    pub connections: bool,
+    /// Subscribed, unsubscribed.
+    pub subscriptions: bool,
+    /// Wills published.
+    pub wills: bool,
+    /// Messages dropped: one event each.
+    pub drops: bool,
+}
+
+impl Default for EventMask {
+    fn default() -> Self {
+        Self { connections: true, subscriptions: true, wills: true, drops: false }
+    }
+}

@@ -1,0 +1,46 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::todo
+)]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+mod admission;
+mod broker;
+mod clients;
+mod config;
+mod connections;
+mod core_state;
+mod deadlines;
+mod deferred;
+mod delivery;
+mod departure;
+mod event;
+mod policy;
+mod requests;
+mod retained;
+mod routes;
+mod slots;
+mod stats;
+mod wills;
+
+pub use broker::Broker;
+pub use clients::ClientId;
+pub use config::{Config, ConfigError, Overflow, Versions};
+pub use connections::{ConnectionId, OpenError, Read, Ready};
+pub use event::{Cause, Drop, Event, EventMask};
+pub use mqtt_session::{self as session, Instant, Message, Publication, codec, topic};
+pub use policy::{
+    AllowAll, ClientInfo, ConnectRequest, Decision, DenyAll, Origin, Peer, Policy, PublishRequest, SubscribeRequest,
+    Ticket,
+};
+pub use stats::Stats;

@@ -1,0 +1,218 @@
+//! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 to 3.11).
+use crate::admission::granted;
+use crate::core_state::Core;
+use crate::deferred::{Deferred, HeldSubscribe};
+use crate::retained::{Replay, Wanted};
+use crate::routes;
+use crate::slots::Id;
+use crate::{Decision, Event, Policy, SubscribeRequest, Ticket};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use mqtt_session::codec::{Packet, Properties, ReasonCode, RetainHandling, Role, Subscribe, Subscription, Unsubscribe};
+use mqtt_session::topic::{TopicFilter, TopicName};
+use mqtt_session::{Instant, RequestToken};
+
+impl<P: Policy> Core<P> {
+    /// A SUBSCRIBE: its filters one after the other, as if each had come alone, and one SUBACK
+    /// (v5 [MQTT-3.8.4-5] v4 [MQTT-3.8.4-4]).
+    pub(crate) fn subscribe(&mut self, now: Instant, id: Id, subscribe: &Subscribe<'_>, token: RequestToken) {
+        self.subscribe_from(now, id, subscribe, token, Vec::new(), None);
+    }
+
+    /// The policy has spoken on the next filter of a SUBSCRIBE that was held.
+    pub(crate) fn subscribe_decided(
+        &mut self,
+        now: Instant,
+        id: Id,
+        request: HeldSubscribe,
+        verdict: Result<(), ReasonCode>,
+    ) {
+        let HeldSubscribe { token, version, packet, codes } = request;
+        if let Ok(Packet::Subscribe(subscribe)) = Packet::decode(&packet, version, Role::Client) {
+            self.subscribe_from(now, id, &subscribe, token, codes, Some(verdict));
+        }
+        self.touch(now, id);
+    }
+
+    fn subscribe_from(
+        &mut self,
+        now: Instant,
+        id: Id,
+        subscribe: &Subscribe<'_>,
+        token: RequestToken,
+        mut codes: Vec<ReasonCode>,
+        mut decided: Option<Result<(), ReasonCode>>,
+    ) {
+        let Some(index) = self.connections.get(id).and_then(|conn| conn.client()) else { return };
+        let identifier = subscribe.properties.subscription_identifiers().next();
+        for subscription in subscribe.subscriptions.iter().skip(codes.len()) {
+            let Ok(subscription) = subscription else { continue };
+            let decision = match decided.take() {
+                Some(Ok(())) => Decision::Allow,
+                Some(Err(reason)) => Decision::Deny(reason),
+                None => self.may_subscribe(id, &subscription),
+            };
+            match decision {
+                Decision::Allow => codes.push(self.add_subscription(now, index, &subscription, identifier)),
+                Decision::Deny(reason) => codes.push(suback_code(reason)),
+                Decision::Defer(_) => return self.hold_subscribe(now, id, subscribe, token, codes),
+            }
+        }
+        if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
+            connection.suback(token, &codes, Properties::EMPTY);
+        }
+    }
+
+    fn may_subscribe(&mut self, id: Id, subscription: &Subscription<'_>) -> Decision {
+        let Subscription { filter, options } = *subscription;
+        if filter.levels().nth(self.config.max_topic_levels).is_some() {
+            return Decision::Deny(ReasonCode::TOPIC_FILTER_INVALID);
+        }
+        if filter.has_wildcard() && !self.config.server.wildcard_subscription_available {
+            // v4 [MQTT-3.8.3-2]
+            return Decision::Deny(ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED);
+        }
+        let ticket = Ticket(self.deferred.next_id());
+        let Some(conn) = self.connections.get(id) else { return Decision::Deny(ReasonCode::UNSPECIFIED_ERROR) };
+        let Some(client) = Self::info(&self.clients, conn) else {
+            return Decision::Deny(ReasonCode::UNSPECIFIED_ERROR);
+        };
+        self.policy.subscribe(&SubscribeRequest { client, filter, options, ticket })
+    }
+
+    fn hold_subscribe(
+        &mut self,
+        now: Instant,
+        id: Id,
+        subscribe: &Subscribe<'_>,
+        token: RequestToken,
+        codes: Vec<ReasonCode>,
+    ) {
+        let Some(version) =
+            self.connections.get(id).and_then(|conn| conn.connection()).and_then(|connection| connection.version())
+        else {
+            return;
+        };
+        let mut packet = Vec::new();
+        if Packet::Subscribe(*subscribe).encode(version, &mut packet).is_ok() {
+            let request = Box::new(HeldSubscribe { token, version, packet, codes });
+            self.defer(now, Deferred::Subscribe { connection: id, request }, Some(id));
+        }
+    }
+
+    /// Makes or replaces a subscription and begins to send what is retained; gives the code for the SUBACK.
+    fn add_subscription(
+        &mut self,
+        now: Instant,
+        index: u32,
+        subscription: &Subscription<'_>,
+        identifier: Option<u32>,
+    ) -> ReasonCode {
+        let Subscription { filter, options } = *subscription;
+        let Some(client) = self.clients.slots.at_mut(index) else { return ReasonCode::UNSPECIFIED_ERROR };
+        let full = client.subscriptions().len() >= self.config.max_subscriptions;
+        if full && !self.routes.contains(filter, index) {
+            return ReasonCode::QUOTA_EXCEEDED;
+        }
+        let qos = granted(options.qos, self.config.server.maximum_qos);
+        // [X5-SUB-4]: the identifier is replaced too, or cleared.
+        let Ok(old) = self.routes.insert(filter, index, routes::Subscription::new(options, qos, identifier)) else {
+            return ReasonCode::QUOTA_EXCEEDED;
+        };
+        client.add_subscription(filter);
+        if self.config.events.subscriptions {
+            let event = Event::Subscribed { client: client.id.clone(), filter: filter.into() };
+            self.events.push(&mut self.stats, event);
+        }
+        // v5 [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11] v4 [MQTT-3.3.1-6] [X311-RET-1]
+        let wants_retained = match options.retain_handling {
+            RetainHandling::Always => true,
+            RetainHandling::IfNew => old.is_none(),
+            RetainHandling::Never => false,
+        };
+        if wants_retained {
+            self.replay(now, index, filter, Wanted { qos, id: identifier.unwrap_or(0) });
+        }
+        ReasonCode(qos as u8)
+    }
+
+    /// Sends the retained messages that match a new subscription: a single one at once, many in shares as the client takes
+    /// them, with a place in the queue held so that nothing newer overtakes them.
+    fn replay(&mut self, now: Instant, index: u32, filter: TopicFilter<'_>, wanted: Wanted) {
+        if self.retained.is_empty() {
+            return;
+        }
+        if !filter.has_wildcard() {
+            let name = TopicName::from_bytes(filter.as_bytes());
+            if let Some(delivery) = name.ok().and_then(|name| self.retained.get(now, name, wanted)) {
+                self.enqueue(now, index, delivery);
+            }
+            return;
+        }
+        // one that is still under way for the same filter begins anew
+        self.end_replay(index, filter);
+        let Some(client) = self.clients.slots.at_mut(index) else { return };
+        if let Some(session) = Self::session_mut(&mut self.connections, client) {
+            let place = session.hold_place();
+            client.replays.push(Replay::new(place, filter, wanted));
+        }
+        if let Some(id) = client.connection()
+            && let Some(conn) = self.connections.get_mut(id)
+        {
+            conn.transmit = true;
+            self.list(id);
+        }
+    }
+
+    /// Ends the replay of a filter, if there is one, and gives its place in the queue up.
+    fn end_replay(&mut self, index: u32, filter: TopicFilter<'_>) {
+        let Some(client) = self.clients.slots.at_mut(index) else { return };
+        let Some(at) = client.replays.iter().position(|replay| replay.filter() == filter) else { return };
+        let place = client.replays.remove(at).place;
+        if let Some(session) = Self::session_mut(&mut self.connections, client) {
+            session.close_place(place);
+        }
+    }
+
+    /// An UNSUBSCRIBE: its filters one after the other, and one UNSUBACK (v5 [MQTT-3.10.4-6] v4 [MQTT-3.10.4-6]).
+    pub(crate) fn unsubscribe(&mut self, id: Id, unsubscribe: &Unsubscribe<'_>, token: RequestToken) {
+        let Some(index) = self.connections.get(id).and_then(|conn| conn.client()) else { return };
+        let mut codes = Vec::new();
+        for filter in unsubscribe.filters.iter().flatten() {
+            codes.push(self.remove_subscription(index, filter));
+        }
+        if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
+            connection.unsuback(token, &codes, Properties::EMPTY);
+        }
+    }
+
+    fn remove_subscription(&mut self, index: u32, filter: TopicFilter<'_>) -> ReasonCode {
+        // v5 [MQTT-3.10.4-2] v4 [MQTT-3.10.4-2]: nothing new is added; what was begun is finished ([MQTT-3.10.4-3]).
+        if self.routes.remove(filter, index).is_none() {
+            return ReasonCode::NO_SUBSCRIPTION_EXISTED;
+        }
+        let Some(client) = self.clients.slots.at_mut(index) else { return ReasonCode::SUCCESS };
+        client.remove_subscription(filter);
+        if self.config.events.subscriptions {
+            let event = Event::Unsubscribed { client: client.id.clone(), filter: filter.into() };
+            self.events.push(&mut self.stats, event);
+        }
+        self.end_replay(index, filter);
+        ReasonCode::SUCCESS
+    }
+}
+
+/// v5 [MQTT-3.9.3-2]: a refusal that SUBACK has no code for is unspecified.
+fn suback_code(reason: ReasonCode) -> ReasonCode {
+    match reason {
+        ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR
+        | ReasonCode::NOT_AUTHORIZED
+        | ReasonCode::TOPIC_FILTER_INVALID
+        | ReasonCode::PACKET_IDENTIFIER_IN_USE
+        | ReasonCode::QUOTA_EXCEEDED
+        | ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
+        | ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED
+        | ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED => reason,
+        _ => ReasonCode::UNSPECIFIED_ERROR,
+    }
+}

@@ -1,0 +1,151 @@
+//! Retained messages: kept, expired, and replayed to new subscriptions by a resumable cursor.
+use alloc::collections::BTreeSet;
+use mqtt_session::codec::Qos;
+use mqtt_session::topic::{Cursor, Next, RetainedTrie, TopicFilter, TopicName, TopicNameBuf};
+use mqtt_session::{Delivery, Instant, Message, Place};
+
+/// Steps into the trie per turn of one replay.
+const STEPS_PER_TURN: u32 = 256;
+
+struct Kept {
+    message: Message,
+    /// v4 [MQTT-3.3.1-5]: stored with its QoS.
+    qos: Qos,
+}
+
+/// The retained message of each topic.
+pub(crate) struct Retained {
+    trie: RetainedTrie<Kept>,
+    expiries: BTreeSet<(Instant, TopicNameBuf)>,
+    bytes: usize,
+}
+
+/// There is no room for a further retained message.
+pub(crate) struct NoRoom;
+
+impl Retained {
+    pub(crate) fn new() -> Self {
+        Self { trie: RetainedTrie::new(), expiries: BTreeSet::new(), bytes: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.trie.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.trie.is_empty()
+    }
+
+    pub(crate) fn remove(&mut self, name: TopicName<'_>) {
+        let Some(old) = self.trie.remove(name) else { return };
+        self.bytes = self.bytes.saturating_sub(old.message.size());
+        if let Some(at) = old.message.expires() {
+            self.expiries.remove(&(at, name.into()));
+        }
+    }
+
+    /// v5 [MQTT-3.3.1-5] v4 [MQTT-3.3.1-5]: replaces what was there. What cannot be kept leaves nothing behind, lest the
+    /// old message pass for the last one.
+    pub(crate) fn insert(&mut self, message: Message, qos: Qos, max: usize, max_bytes: usize) -> Result<(), NoRoom> {
+        let name: TopicNameBuf = message.topic().into();
+        self.remove(name.as_name());
+        if self.trie.len() >= max || self.bytes.saturating_add(message.size()) > max_bytes {
+            return Err(NoRoom);
+        }
+        self.bytes += message.size();
+        let expires = message.expires();
+        self.trie.insert(name.as_name(), Kept { message, qos });
+        if let Some(at) = expires {
+            self.expiries.insert((at, name));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
+    /// [X5-PUB-11]: an expired retained message is discarded.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while let Some((at, name)) = self.expiries.pop_first() {
+            if at > now {
+                self.expiries.insert((at, name));
+                return;
+            }
+            if let Some(old) = self.trie.remove(name.as_name()) {
+                self.bytes = self.bytes.saturating_sub(old.message.size());
+            }
+        }
+    }
+
+    /// The retained message of exactly this topic, for a new subscription.
+    pub(crate) fn get(&self, now: Instant, name: TopicName<'_>, wanted: Wanted) -> Option<Delivery> {
+        self.trie.get(name).and_then(|kept| wanted.delivery(now, kept))
+    }
+}
+
+/// What a subscription wants of retained messages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) qos: Qos,
+    /// Subscription Identifier, 0 for none.
+    pub(crate) id: u32,
+}
+
+impl Wanted {
+    fn delivery(self, now: Instant, kept: &Kept) -> Option<Delivery> {
+        if kept.message.expires().is_some_and(|at| at <= now) {
+            return None;
+        }
+        // v4 [MQTT-3.3.1-8]: what comes because of a new subscription has RETAIN 1, whatever Retain As Published says.
+        let delivery = Delivery::new(kept.message.clone(), kept.qos.min(self.qos), true);
+        Some(if self.id == 0 { delivery } else { delivery.with_ids(&[self.id]) })
+    }
+}
+
+/// The retained messages of one new subscription on their way, driven by how fast its client takes them.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    pub(crate) place: Place,
+    cursor: Cursor,
+    wanted: Wanted,
+}
+
+/// One step of a replay.
+pub(crate) enum Step {
+    /// The next message.
+    Deliver(Delivery),
+    /// This turn's share is used up.
+    Later,
+    /// There are no more.
+    Done,
+}
+
+impl Replay {
+    pub(crate) fn new(place: Place, filter: TopicFilter<'_>, wanted: Wanted) -> Self {
+        Self { place, cursor: Cursor::new(filter), wanted }
+    }
+
+    pub(crate) fn filter(&self) -> TopicFilter<'_> {
+        self.cursor.filter()
+    }
+
+    pub(crate) fn step(&mut self, now: Instant, retained: &Retained) -> Step {
+        let mut budget = STEPS_PER_TURN;
+        loop {
+            match retained.trie.next(&mut self.cursor, &mut budget) {
+                Next::Found(_, kept) => {
+                    if let Some(delivery) = self.wanted.delivery(now, kept) {
+                        return Step::Deliver(delivery);
+                    }
+                }
+                Next::OutOfBudget => return Step::Later,
+                Next::Done => return Step::Done,
+            }
+        }
+    }
+}

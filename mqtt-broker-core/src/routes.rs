@@ -1,0 +1,135 @@
+//! Which sessions want a message: the subscription trie, and the merging of overlapping subscriptions.
+use alloc::vec::Vec;
+use mqtt_session::codec::{Qos, SubscribeOptions};
+use mqtt_session::topic::{Full, HashSeed, SubscriptionTrie, TopicFilter, TopicName};
+
+/// What one session asked of one filter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subscription {
+    /// The granted QoS.
+    pub(crate) qos: Qos,
+    pub(crate) no_local: bool,
+    pub(crate) retain_as_published: bool,
+    /// Subscription Identifier, 0 for none.
+    pub(crate) id: u32,
+}
+
+impl Subscription {
+    pub(crate) fn new(options: SubscribeOptions, qos: Qos, id: Option<u32>) -> Self {
+        Self { qos, no_local: options.no_local, retain_as_published: options.retain_as_published, id: id.unwrap_or(0) }
+    }
+}
+
+/// One session that gets one copy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) client: u32,
+    pub(crate) qos: Qos,
+    pub(crate) retain_as_published: bool,
+    id: u32,
+    /// Whether further identifiers of this target are in [`Targets::more`].
+    has_more: bool,
+}
+
+/// The copies of one message. Kept between messages, so that routing allocates nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Targets {
+    pub(crate) list: Vec<Target>,
+    /// Identifiers beyond the first: (client, identifier), in the order they were found.
+    more: Vec<(u32, u32)>,
+    ids: Vec<u32>,
+}
+
+impl Targets {
+    /// All subscription identifiers that go with the copy for `target`.
+    pub(crate) fn ids(&mut self, target: &Target) -> &[u32] {
+        self.ids.clear();
+        if target.id != 0 {
+            self.ids.push(target.id);
+        }
+        if target.has_more {
+            self.ids.extend(self.more.iter().filter(|(client, _)| *client == target.client).map(|(_, id)| *id));
+        }
+        &self.ids
+    }
+
+    fn clear(&mut self) {
+        self.list.clear();
+        self.more.clear();
+    }
+}
+
+pub(crate) struct Routes {
+    trie: SubscriptionTrie<u32, Subscription>,
+    /// By client: the serial of the last message that reached it and its place in the target list, so that a second
+    /// matching subscription is merged without a search.
+    marks: Vec<(u64, u32)>,
+    serial: u64,
+}
+
+impl Routes {
+    pub(crate) fn new(seed: HashSeed) -> Self {
+        Self { trie: SubscriptionTrie::new(seed), marks: Vec::new(), serial: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.trie.len()
+    }
+
+    /// Adds or replaces; the subscription that was there comes back.
+    pub(crate) fn insert(
+        &mut self,
+        filter: TopicFilter<'_>,
+        client: u32,
+        subscription: Subscription,
+    ) -> Result<Option<Subscription>, Full> {
+        let places = client as usize + 1;
+        if self.marks.len() < places {
+            self.marks.resize(places, (0, 0));
+        }
+        // v5 [MQTT-3.8.4-3] v4 [MQTT-3.8.4-3]: an identical filter replaces what was there.
+        self.trie.insert(filter, client, subscription)
+    }
+
+    pub(crate) fn contains(&self, filter: TopicFilter<'_>, client: u32) -> bool {
+        self.trie.get(filter, client).is_some()
+    }
+
+    // v5 [MQTT-3.10.4-1] v4 [MQTT-3.10.4-1]: only the subscription with the very same text goes.
+    pub(crate) fn remove(&mut self, filter: TopicFilter<'_>, client: u32) -> Option<Subscription> {
+        self.trie.remove(filter, client)
+    }
+
+    /// Finds who gets a copy of a message on `name` that `origin` published: one copy per session.
+    pub(crate) fn find(&mut self, name: TopicName<'_>, origin: Option<u32>, targets: &mut Targets) {
+        targets.clear();
+        self.serial += 1;
+        let (serial, marks) = (self.serial, &mut self.marks);
+        self.trie.lookup(name, |client, subscription| {
+            // v5 [MQTT-3.8.3-3]: no local is by client, whichever connection it had when it published.
+            if subscription.no_local && origin == Some(client) {
+                return;
+            }
+            let Some(mark) = marks.get_mut(client as usize) else { return };
+            if mark.0 != serial {
+                *mark = (serial, u32::try_from(targets.list.len()).unwrap_or(u32::MAX));
+                let Subscription { qos, retain_as_published, id, .. } = *subscription;
+                targets.list.push(Target { client, qos, retain_as_published, id, has_more: false });
+                return;
+            }
+            let Some(target) = targets.list.get_mut(mark.1 as usize) else { return };
+            // v5 [MQTT-3.3.4-2] v4 [MQTT-3.3.5-1]: one copy, at the highest QoS granted.
+            target.qos = target.qos.max(subscription.qos);
+            target.retain_as_published |= subscription.retain_as_published;
+            // v5 [MQTT-3.3.4-4] [X5-PUB-9]: the copy lists the identifier of every matching subscription, repeats included.
+            match (target.id, subscription.id) {
+                (_, 0) => {}
+                (0, id) => target.id = id,
+                (_, id) => {
+                    target.has_more = true;
+                    targets.more.push((client, id));
+                }
+            }
+        });
+    }
+}

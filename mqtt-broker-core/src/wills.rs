@@ -1,0 +1,137 @@
+//! Wills (section 3.1.2.5): kept with the session, armed when the connection ends without a goodbye, published once.
+use crate::core_state::Core;
+use crate::deadlines::Due;
+use crate::deferred::Deferred;
+use crate::event::Drop;
+use crate::{ClientId, ClientInfo, Decision, Event, Origin, Peer, Policy, PublishRequest, Ticket};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use mqtt_session::codec::{Properties, Property, Qos, Version};
+use mqtt_session::{Instant, Message, Publication};
+
+/// A will as its client left it.
+#[derive(Debug)]
+pub(crate) struct Will {
+    pub(crate) message: Message,
+    /// [X5-WILL-4]: counts from the moment it is published.
+    pub(crate) expiry: Option<u32>,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    /// Seconds.
+    pub(crate) delay: u32,
+    /// When it is to be published; set once the connection is gone.
+    pub(crate) due: Option<Instant>,
+    pub(crate) peer: Peer,
+}
+
+/// A will whose time has come.
+#[derive(Debug)]
+pub(crate) struct DueWill {
+    pub(crate) client: ClientId,
+    pub(crate) user_name: Option<Box<str>>,
+    pub(crate) version: Version,
+    /// For no local; stale if the session is gone.
+    pub(crate) origin: Option<u32>,
+    pub(crate) will: Box<Will>,
+}
+
+impl Will {
+    pub(crate) fn new(now: Instant, will: &mqtt_session::codec::Will<'_>, peer: Peer) -> Self {
+        let publication = Publication {
+            topic: will.topic,
+            payload: will.payload,
+            qos: will.qos,
+            retain: will.retain,
+            properties: will.properties,
+        };
+        Self {
+            message: Message::new(now, &publication),
+            expiry: will.properties.message_expiry_interval(),
+            qos: will.qos,
+            retain: will.retain,
+            delay: will.properties.will_delay_interval().unwrap_or(0),
+            due: None,
+            peer,
+        }
+    }
+
+    /// Hands the will out as it is to be published now.
+    pub(crate) fn with_publication<R>(&self, use_it: impl FnOnce(&Publication<'_>) -> R) -> R {
+        let expiry = self.expiry.map(Property::MessageExpiryInterval);
+        let properties: Vec<Property<'_>> = expiry.into_iter().chain(self.message.properties().iter()).collect();
+        use_it(&Publication {
+            topic: self.message.topic(),
+            payload: self.message.payload(),
+            qos: self.qos,
+            retain: self.retain,
+            properties: Properties::from_slice(&properties),
+        })
+    }
+}
+
+impl<P: Policy> Core<P> {
+    /// The connection of `index` ended without a goodbye: its will is due after its delay, or when the session ends, whichever
+    /// is first (v5 [MQTT-3.1.2-8], [X5-WILL-3]).
+    pub(crate) fn arm_will(&mut self, now: Instant, index: u32) {
+        let Some(client) = self.clients.slots.at_mut(index) else { return };
+        let Some(will) = client.will.as_mut() else { return };
+        let wait = will.delay.min(client.expiry);
+        if wait == 0 {
+            self.will_is_due(index);
+        } else {
+            let at = now.plus_secs(wait);
+            will.due = Some(at);
+            self.deadlines.set(at, Due::Will(index));
+        }
+    }
+
+    /// Takes the will away unpublished: a goodbye, or a reconnect in time (v5 [MQTT-3.1.2-10], [MQTT-3.1.3-9], [MQTT-3.14.4-3]; v4 [MQTT-3.1.2-10]).
+    pub(crate) fn drop_will(&mut self, index: u32) {
+        let Some(will) = self.clients.slots.at_mut(index).and_then(|client| client.will.take()) else { return };
+        if let Some(at) = will.due {
+            self.deadlines.clear(at, Due::Will(index));
+        }
+    }
+
+    /// Queues the will for publication. It is published at the end of the call that is under way, so that one will that ends
+    /// another connection does not recurse.
+    pub(crate) fn will_is_due(&mut self, index: u32) {
+        let Some(client) = self.clients.slots.at_mut(index) else { return };
+        let Some(will) = client.will.take() else { return };
+        if let Some(at) = will.due {
+            self.deadlines.clear(at, Due::Will(index));
+        }
+        let (id, user_name, version) = (client.id.clone(), client.user_name.clone(), client.version);
+        self.wills_due.push_back(DueWill { client: id, user_name, version, origin: Some(index), will });
+    }
+
+    /// S6: a will is authorised again when it fires; deferred, it waits without a connection.
+    pub(crate) fn publish_will(&mut self, now: Instant, due: DueWill) {
+        let ticket = Ticket(self.deferred.next_id());
+        let client = ClientInfo {
+            client_id: due.client.as_str(),
+            user_name: due.user_name.as_deref(),
+            peer: &due.will.peer,
+            version: due.version,
+        };
+        let policy = &mut self.policy;
+        let decision = due.will.with_publication(|publication| {
+            policy.publish(&PublishRequest { origin: Origin::Will(client), publication, ticket })
+        });
+        match decision {
+            Decision::Allow => self.route_will(now, &due),
+            Decision::Deny(reason) => self.dropped(Some(&due.client), Drop::Denied(reason)),
+            Decision::Defer(_) => self.defer(now, Deferred::Will(Box::new(due)), None),
+        }
+    }
+
+    pub(crate) fn route_will(&mut self, now: Instant, due: &DueWill) {
+        // the index may have been given to another session since
+        let origin =
+            due.origin.filter(|&index| self.clients.slots.at(index).is_some_and(|client| client.id == due.client));
+        due.will.with_publication(|publication| self.route(now, origin, None, publication, None));
+        if self.config.events.wills {
+            self.events.push(&mut self.stats, Event::WillPublished { client: due.client.clone() });
+        }
+    }
+}

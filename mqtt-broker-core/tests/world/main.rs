@@ -1,0 +1,22 @@
+//! One broker, scripted clients, a virtual clock: the rules of the broker told as stories.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod harness;
+
+mod connecting;
+mod decisions;
+mod flow;
+mod hostile;
+mod limits;
+mod publishing;
+mod retained;
+mod sessions;
+mod subscribing;
+mod wills;
