@@ -176,7 +176,7 @@ impl Conn {
 
     /// Bytes that only wait for the socket (not for acknowledgements).
     pub(crate) fn unsent(&self) -> usize {
-        self.on_the_way() + self.connection().filter(|c| c.session().inflight() == 0).map_or(0, |c| c.session().bytes())
+        self.on_the_way() + self.connection().map_or(0, Connection::sendable_bytes)
     }
 
     /// Encoded bytes that have not left.
