@@ -88,6 +88,10 @@ impl Client {
 
     pub(crate) fn add_subscription(&mut self, filter: TopicFilter<'_>) {
         if let Err(at) = self.position(filter) {
+            if self.subscriptions.len() < 4 {
+                // most clients have one or two: no room for four
+                self.subscriptions.reserve_exact(1);
+            }
             self.subscriptions.insert(at, filter.into());
         }
     }

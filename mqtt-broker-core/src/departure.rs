@@ -38,7 +38,9 @@ impl<P: Policy> Core<P> {
             if live {
                 connection.disconnect(now, reason, &[]);
             } else {
-                connection.reject(now, reason, &[]);
+                // CONNACK has no code for a shutdown
+                let unavailable = reason == ReasonCode::SERVER_SHUTTING_DOWN;
+                connection.reject(now, if unavailable { ReasonCode::SERVER_UNAVAILABLE } else { reason }, &[]);
             }
         }
         self.close(now, id, Cause::Ended(reason));
