@@ -12,7 +12,7 @@ use crate::{ClientId, ClientInfo, Config, Decision, Event, Policy, Ready, Stats}
 use alloc::collections::VecDeque;
 use mqtt_session::codec::{DecodeError, Packet, ReasonCode};
 use mqtt_session::topic::HashSeed;
-use mqtt_session::{Event as SessionEvent, Instant, Session};
+use mqtt_session::{Event as SessionEvent, Instant, Session, State};
 
 /// Events kept for a host that does not poll; further ones are counted.
 const MAX_EVENTS: usize = 8192;
@@ -172,6 +172,10 @@ impl<P: Policy> Core<P> {
         let Some(conn) = self.connections.get_mut(id) else { return };
         let (on_the_way, wake) = (conn.on_the_way(), conn.wake);
         let Some(connection) = conn.connection() else { return };
+        if connection.state() == State::Closing {
+            // an answer that must be given does not fit what the client takes
+            return self.close(now, id, Cause::Ended(ReasonCode::PACKET_TOO_LARGE));
+        }
         let behind = connection.control_backlog().saturating_add(on_the_way) > high_water.saturating_mul(2);
         let has_output = connection.control_backlog() > 0 || connection.session().queued() > 0;
         // A deadline that moved back is looked at when the old one comes: re-arming costs nothing.

@@ -1,6 +1,8 @@
 //! One bad client touches nobody else (S1, S2, S15; wire reference 15).
 use crate::harness::*;
-use mqtt_broker_core::codec::{Packet, Qos, Version};
+use mqtt_broker_core::codec::{
+    Packet, Properties, Property, Qos, Subscribe, SubscribeOptions, Subscription, Subscriptions, TopicFilter, Version,
+};
 use mqtt_broker_core::{AllowAll, Cause, Event};
 
 fn bystander(world: &mut World<AllowAll>) -> Name {
@@ -190,4 +192,32 @@ fn a_client_that_subscribes_again_and_again_leaves_no_heap_of_replays() {
     }
     assert!(!world.is_closed(client));
     assert!(world.broker.stats().queued_bytes < 100_000);
+}
+
+#[test]
+fn a_client_too_small_for_its_answers_is_closed_and_not_left_waiting() {
+    for (limit, connected) in [(3, false), (7, true)] {
+        let mut world = World::configured(|config| {
+            config.server.shared_subscription_available = true;
+            config.server.receive_maximum = u16::MAX;
+            config.server.topic_alias_maximum = 0;
+            config.server.maximum_packet_size = u32::MAX;
+        });
+        let size = [Property::MaximumPacketSize(limit)];
+        let client = world.try_join(Version::V5, "c", |connect| connect.properties = Properties::from_slice(&size));
+        assert_eq!(!world.is_closed(client), connected, "{:?}", world.received(client));
+        if connected {
+            let list = ["a", "b", "c"].map(|filter| Subscription {
+                filter: TopicFilter::new(filter).unwrap(),
+                options: SubscribeOptions::default(),
+            });
+            let subscriptions = Subscriptions::from_slice(&list);
+            world.send(
+                client,
+                Packet::Subscribe(Subscribe { packet_id: id(1), properties: Properties::EMPTY, subscriptions }),
+            );
+            assert!(world.is_closed(client));
+        }
+        assert_eq!(world.broker.stats().sessions, 0);
+    }
 }
