@@ -1,16 +1,9 @@
 //! Decoding and encoding, packet by packet and mixed.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic, missing_docs)]
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mqtt_codec::{
-    Ack, AckKind, Connect, Packet, PacketId, Properties, Property, Publish, Qos, Reader,
-    ReasonCode, Role, Subscribe, SubscribeOptions, Subscription, Subscriptions, TopicFilter,
-    TopicName, Utf8, Version, Will,
+    Ack, AckKind, Connect, Packet, PacketId, Properties, Property, Publish, Qos, Reader, ReasonCode, Role, Subscribe,
+    SubscribeOptions, Subscription, Subscriptions, TopicFilter, TopicName, Utf8, Version, Will,
 };
 use std::hint::black_box;
 
@@ -96,26 +89,16 @@ fn mixed(version: Version) -> (u64, Vec<u8>) {
             properties: Properties::EMPTY,
         }),
     ];
-    (
-        10_000,
-        (0..10_000)
-            .flat_map(|i| encoded(&turn[i % turn.len()], version))
-            .collect(),
-    )
+    (10_000, (0..10_000).flat_map(|i| encoded(&turn[i % turn.len()], version)).collect())
 }
 
 fn decode(c: &mut Criterion) {
     let payload = [b'x'; 1024];
     let list = five();
-    let filters: Vec<_> = (0..10)
-        .map(|i| format!("site/{i}/device/+/temperature"))
-        .collect();
+    let filters: Vec<_> = (0..10).map(|i| format!("site/{i}/device/+/temperature")).collect();
     let subscriptions: Vec<_> = filters
         .iter()
-        .map(|filter| Subscription {
-            filter: TopicFilter::new(filter).unwrap(),
-            options: SubscribeOptions::default(),
-        })
+        .map(|filter| Subscription { filter: TopicFilter::new(filter).unwrap(), options: SubscribeOptions::default() })
         .collect();
     let subscribe = Packet::Subscribe(Subscribe {
         packet_id: ID,
@@ -131,15 +114,9 @@ fn decode(c: &mut Criterion) {
     let mut group = c.benchmark_group("decode");
     for (name, version) in VERSIONS {
         for (row, packet) in [
-            (
-                "publish q0 64 B",
-                publish(&payload[..64], Qos::AtMostOnce, &[]),
-            ),
+            ("publish q0 64 B", publish(&payload[..64], Qos::AtMostOnce, &[])),
             ("publish q1 1 KiB", publish(&payload, Qos::AtLeastOnce, &[])),
-            (
-                "publish 256 B, 5 properties",
-                publish(&payload[..256], Qos::AtMostOnce, &list),
-            ),
+            ("publish 256 B, 5 properties", publish(&payload[..256], Qos::AtMostOnce, &list)),
             ("puback", puback),
             ("connect", connect(version)),
         ] {
@@ -149,25 +126,17 @@ fn decode(c: &mut Criterion) {
             });
         }
         let frame = encoded(&subscribe, version);
-        group.bench_function(
-            BenchmarkId::new("subscribe, 10 filters parsed", name),
-            |b| {
-                b.iter(|| {
-                    let Ok(Packet::Subscribe(packet)) =
-                        Packet::decode(black_box(&frame), version, Role::Client)
-                    else {
-                        panic!()
-                    };
-                    packet.subscriptions.iter().filter(Result::is_ok).count()
-                });
-            },
-        );
+        group.bench_function(BenchmarkId::new("subscribe, 10 filters parsed", name), |b| {
+            b.iter(|| {
+                let Ok(Packet::Subscribe(packet)) = Packet::decode(black_box(&frame), version, Role::Client) else {
+                    panic!()
+                };
+                packet.subscriptions.iter().filter(Result::is_ok).count()
+            });
+        });
         let (count, stream) = mixed(version);
         group.throughput(Throughput::Elements(count));
-        for (row, size) in [
-            ("mixed 10,000", stream.len()),
-            ("mixed 10,000 in 1,460 B", 1460),
-        ] {
+        for (row, size) in [("mixed 10,000", stream.len()), ("mixed 10,000 in 1,460 B", 1460)] {
             group.bench_function(BenchmarkId::new(row, name), |b| {
                 b.iter_batched_ref(
                     || {
@@ -204,15 +173,9 @@ fn encode(c: &mut Criterion) {
     for (name, version) in VERSIONS {
         let mut out = Vec::with_capacity(1 << 21);
         for (row, packet) in [
-            (
-                "publish q0 64 B",
-                publish(&payload[..64], Qos::AtMostOnce, &[]),
-            ),
+            ("publish q0 64 B", publish(&payload[..64], Qos::AtMostOnce, &[])),
             ("publish q0 1 KiB", publish(&payload, Qos::AtMostOnce, &[])),
-            (
-                "publish 256 B, 5 properties",
-                publish(&payload[..256], Qos::AtMostOnce, &list),
-            ),
+            ("publish 256 B, 5 properties", publish(&payload[..256], Qos::AtMostOnce, &list)),
             ("connect", connect(version)),
         ] {
             group.bench_function(BenchmarkId::new(row, name), |b| {

@@ -53,17 +53,8 @@ impl fmt::Display for DecodeErrorKind {
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            kind,
-            offset,
-            statement,
-            reason,
-            what,
-        } = self;
-        write!(
-            f,
-            "{kind}: {what} (byte {offset}, {statement}, reason code {reason:?})"
-        )
+        let Self { kind, offset, statement, reason, what } = self;
+        write!(f, "{kind}: {what} (byte {offset}, {statement}, reason code {reason:?})")
     }
 }
 
@@ -80,11 +71,7 @@ impl Fault {
     /// The same fault under a better name, if it is that the bytes ran out.
     #[cold]
     pub(crate) fn or_missing(self, rule: &'static Rule) -> Self {
-        if core::ptr::eq(self.rule, &raw const crate::rules::LENGTH_SHORT) {
-            Self { rule, ..self }
-        } else {
-            self
-        }
+        if core::ptr::eq(self.rule, &raw const crate::rules::LENGTH_SHORT) { Self { rule, ..self } } else { self }
     }
 
     /// The public error of a fault in `frame`.

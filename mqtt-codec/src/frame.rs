@@ -2,6 +2,7 @@
 use crate::packet::version_of;
 use crate::rules::{self, Rule};
 use crate::{DecodeError, Packet, Role, Version};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// The length in bytes of the packet that begins `bytes`, its fixed header included; `None` while the header is not all here.
@@ -89,7 +90,8 @@ pub struct Reader {
     /// What came and was not taken, behind `head` bytes that were.
     tail: Vec<u8>,
     head: usize,
-    failed: Option<DecodeError>,
+    /// Boxed: a connection that works has no use for the room.
+    failed: Option<Box<DecodeError>>,
 }
 
 /// A tail of up to this capacity is kept for the next use, in bytes.
@@ -107,15 +109,7 @@ impl Reader {
     }
 
     fn new(from: Role, version: Option<Version>, connect_limit: u32, limit: u32) -> Self {
-        Self {
-            from,
-            version,
-            connect_limit,
-            limit,
-            tail: Vec::new(),
-            head: 0,
-            failed: None,
-        }
+        Self { from, version, connect_limit, limit, tail: Vec::new(), head: 0, failed: None }
     }
 
     /// Replaces the limit on the size of packets (bytes, fixed header included).
@@ -142,10 +136,7 @@ impl Reader {
     ///
     /// An empty slice goes on with what was kept.
     pub fn read<'r>(&'r mut self, bytes: &'r [u8]) -> Packets<'r> {
-        Packets {
-            reader: self,
-            bytes,
-        }
+        Packets { reader: self, bytes }
     }
 
     /// The length of the packet that begins `bytes`, as far as it can be told.
@@ -168,7 +159,7 @@ impl Reader {
     }
 
     fn fail(&mut self, error: DecodeError) -> DecodeError {
-        self.failed = Some(error);
+        self.failed = Some(Box::new(error));
         error
     }
 
@@ -185,7 +176,7 @@ impl Reader {
             // Moving no more than was taken keeps the whole linear.
             self.tail.drain(..self.head);
             self.head = 0;
-            if self.tail.capacity() > KEEP && self.tail.capacity() / 4 > kept {
+            if self.tail.capacity() > KEEP && self.tail.capacity() / 2 >= kept {
                 self.tail.shrink_to(kept);
             }
         }
@@ -210,22 +201,15 @@ impl Packets<'_> {
     /// The next whole packet; `None` when there is no further one yet. After an error every call gives that error again.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Packet<'_>>, DecodeError> {
-        if let Some(error) = self.reader.failed {
-            return Err(error);
+        if let Some(error) = &self.reader.failed {
+            return Err(**error);
         }
         let place = match self.locate() {
             Ok(Some(place)) => place,
             Ok(None) => return Ok(None),
             Err(error) => return Err(self.reader.fail(error)),
         };
-        let Reader {
-            from,
-            version,
-            tail,
-            head,
-            failed,
-            ..
-        } = &mut *self.reader;
+        let Reader { from, version, tail, head, failed, .. } = &mut *self.reader;
         let frame = match place {
             Place::Tail(len) => {
                 let frame = tail.get(*head..*head + len).unwrap_or_default();
@@ -249,7 +233,7 @@ impl Packets<'_> {
                 if version.is_none() {
                     *version = version_of(frame);
                 }
-                *failed = Some(error);
+                *failed = Some(Box::new(error));
                 Err(error)
             }
         }
@@ -272,10 +256,7 @@ impl Packets<'_> {
             if self.bytes.is_empty() {
                 return Ok(None);
             }
-            let (taken, rest) = self
-                .bytes
-                .split_at_checked(wanted)
-                .unwrap_or((self.bytes, &[]));
+            let (taken, rest) = self.bytes.split_at_checked(wanted).unwrap_or((self.bytes, &[]));
             self.reader.tail.extend_from_slice(taken);
             self.bytes = rest;
         }

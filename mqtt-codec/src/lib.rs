@@ -1,13 +1,18 @@
-//! MQTT packets to and from bytes.
+//! MQTT 3.1, 3.1.1 and 5.0 packets to and from bytes: borrowed, without allocation, strict.
+//!
+//! - [`Packet`] is any packet of any version. [`Packet::decode`] borrows from the frame, [`Packet::encode`] writes what was decoded
+//!   or built by hand; the version is a value.
+//! - [`Reader`] is the reading half of a connection: bytes in any split, packets out, limits judged from the header alone.
+//! - [`OutBuf`] is a bounded queue of bytes towards a socket.
+//! - [`Properties`] are validated once and read lazily.
+//!
+//! Comments cite the standards as `v5 [MQTT-3.3.1-4]`, `v4 [MQTT-3.3.1-4]` (v4 is 3.1.1, v3 is 3.1) and, for rules that have no number
+//! there, `[X5-CON-7]`.
+#![doc = "\n"]
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
-#![warn(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::todo
-)]
+#![warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo)]
 
 extern crate alloc;
 #[cfg(feature = "std")]
@@ -30,9 +35,8 @@ pub use frame::{Packets, Reader, frame_len};
 pub use mqtt_topic::{self as topic, FilterError, NameError, TopicFilter, TopicName};
 pub use out_buf::{Append, OutBuf};
 pub use packet::{
-    Ack, AckKind, Auth, Connack, Connect, Disconnect, Filters, Packet, Publish, ReasonCodes,
-    RetainHandling, Suback, Subscribe, SubscribeOptions, Subscription, Subscriptions, Unsuback,
-    Unsubscribe, Will,
+    Ack, AckKind, Auth, Connack, Connect, Disconnect, Filters, Packet, Publish, ReasonCodes, RetainHandling, Suback,
+    Subscribe, SubscribeOptions, Subscription, Subscriptions, Unsuback, Unsubscribe, Will,
 };
 pub use properties::{Properties, PropertiesIter};
 pub use property::{Property, PropertyId};

@@ -1,5 +1,4 @@
 //! Bytes on their way to a socket.
-use crate::write::vbi_len;
 use crate::{EncodeError, Packet, Version};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -50,19 +49,13 @@ const KEEP: usize = 16 * 1024;
 impl OutBuf {
     /// A buffer that takes up to `limit` bytes; a single larger packet still goes when it is empty.
     pub fn with_limit(limit: usize) -> Self {
-        Self {
-            limit,
-            ..Self::default()
-        }
+        Self { limit, ..Self::default() }
     }
 
     /// Bytes not yet taken by [`advance`](Self::advance).
     #[inline]
     pub fn len(&self) -> usize {
-        self.bytes
-            .len()
-            .saturating_sub(self.start)
-            .saturating_add(self.shared)
+        self.bytes.len().saturating_sub(self.start).saturating_add(self.shared)
     }
 
     /// Whether there is nothing to send.
@@ -89,13 +82,13 @@ impl OutBuf {
     /// The packet cannot be sent in this version, whatever room there is.
     #[inline]
     pub fn append(&mut self, packet: &Packet<'_>, version: Version) -> Result<Append, EncodeError> {
-        let body = packet.body_len(version)?;
-        let len = 1 + vbi_len(body) + body;
+        let plan = packet.plan(version)?;
+        let len = plan.total();
         if !self.has_room(len) {
             return Ok(Append::Full);
         }
         self.bytes.reserve(len);
-        packet.write(version, body, &mut self.bytes);
+        packet.write(version, plan, &mut self.bytes);
         Ok(Append::Wrote)
     }
 
@@ -116,11 +109,7 @@ impl OutBuf {
             return self.put_slice(part);
         }
         self.shared = self.shared.saturating_add(part.len());
-        self.chunks.push_back((
-            self.base.wrapping_add(self.bytes.len()),
-            Arc::clone(block),
-            range,
-        ));
+        self.chunks.push_back((self.base.wrapping_add(self.bytes.len()), Arc::clone(block), range));
     }
 
     /// The part of a block from which it is cheaper to reference than to copy, in bytes.
@@ -134,10 +123,8 @@ impl OutBuf {
     /// Fills `slices` with the bytes in order; how many were filled.
     #[cfg(feature = "std")]
     pub fn chunks_vectored<'b>(&'b self, slices: &mut [std::io::IoSlice<'b>]) -> usize {
-        let filled = slices
-            .iter_mut()
-            .zip(self.segments())
-            .map(|(slice, segment)| *slice = std::io::IoSlice::new(segment));
+        let filled =
+            slices.iter_mut().zip(self.segments()).map(|(slice, segment)| *slice = std::io::IoSlice::new(segment));
         filled.count()
     }
 
@@ -145,31 +132,21 @@ impl OutBuf {
     fn segments(&self) -> impl Iterator<Item = &[u8]> {
         let mut from = self.start;
         let blocks = self.chunks.iter().map(|(position, block, range)| {
-            (
-                position.wrapping_sub(self.base),
-                block.get(range.clone()).unwrap_or_default(),
-            )
+            (position.wrapping_sub(self.base), block.get(range.clone()).unwrap_or_default())
         });
         let end = (self.bytes.len(), &[][..]);
-        let pairs = blocks
-            .chain(core::iter::once(end))
-            .flat_map(move |(until, block)| {
-                let copied = self.bytes.get(from..until).unwrap_or_default();
-                from = until;
-                [copied, block]
-            });
+        let pairs = blocks.chain(core::iter::once(end)).flat_map(move |(until, block)| {
+            let copied = self.bytes.get(from..until).unwrap_or_default();
+            from = until;
+            [copied, block]
+        });
         pairs.filter(|segment| !segment.is_empty())
     }
 
     /// Forgets the first `n` bytes: they are sent.
     pub fn advance(&mut self, mut n: usize) {
         while n > 0 {
-            let until = self
-                .chunks
-                .front()
-                .map_or(self.bytes.len(), |(position, ..)| {
-                    position.wrapping_sub(self.base)
-                });
+            let until = self.chunks.front().map_or(self.bytes.len(), |(position, ..)| position.wrapping_sub(self.base));
             let copied = until.saturating_sub(self.start).min(n);
             self.start += copied;
             n -= copied;
@@ -234,22 +211,18 @@ impl OutBuf {
         let mut from = other.start;
         for (position, block, range) in other.chunks.drain(..) {
             let until = position.wrapping_sub(other.base);
-            self.bytes
-                .extend_from_slice(other.bytes.get(from..until).unwrap_or_default());
+            self.bytes.extend_from_slice(other.bytes.get(from..until).unwrap_or_default());
             from = until;
-            self.chunks
-                .push_back((self.base.wrapping_add(self.bytes.len()), block, range));
+            self.chunks.push_back((self.base.wrapping_add(self.bytes.len()), block, range));
         }
-        self.bytes
-            .extend_from_slice(other.bytes.get(from..).unwrap_or_default());
+        self.bytes.extend_from_slice(other.bytes.get(from..).unwrap_or_default());
         self.shared = self.shared.saturating_add(other.shared);
         other.clear();
     }
 
     /// Bytes of memory held, shared blocks not counted.
     pub fn memory(&self) -> usize {
-        self.bytes.capacity()
-            + self.chunks.capacity() * size_of::<(usize, Arc<[u8]>, Range<usize>)>()
+        self.bytes.capacity() + self.chunks.capacity() * size_of::<(usize, Arc<[u8]>, Range<usize>)>()
     }
 }
 

@@ -1,9 +1,9 @@
 //! The properties of one packet: validated once, read lazily.
-use crate::packet::kind::Kinds;
+use crate::packet::kind::{AUTH, Kinds};
 use crate::property::{check_list, step, validate};
 use crate::read::{Cursor, Parsed};
 use crate::write::{Count, Sink};
-use crate::{EncodeError, Property, PropertyId, Role, TopicName, Utf8, rules};
+use crate::{EncodeError, Property, PropertyId, Role, TopicName, Utf8, Version, rules};
 use core::fmt;
 
 /// The properties of one packet: a validated section of the wire, or a slice the caller built. Equality is by element.
@@ -60,24 +60,18 @@ impl Omitted {
 
 impl<'a> Properties<'a> {
     /// None.
-    pub const EMPTY: Properties<'static> = Properties {
-        repr: Repr::Wire(&[], Home::Trusted, Omitted::Nothing),
-    };
+    pub const EMPTY: Properties<'static> = Properties { repr: Repr::Wire(&[], Home::Trusted, Omitted::Nothing) };
 
     /// Properties the caller built; checked against the packet when it is encoded.
     pub const fn from_slice(list: &'a [Property<'a>]) -> Self {
-        Self {
-            repr: Repr::List(list, Omitted::Nothing),
-        }
+        Self { repr: Repr::List(list, Omitted::Nothing) }
     }
 
     /// Trusts `bytes` to be a section this crate wrote or validated; what does not parse ends the iteration. For owners of stored sections.
     ///
     /// It is encoded as it is, into whatever packet it is put: the caller sees to it that every property is one of that packet's.
     pub const fn from_wire_unchecked(bytes: &'a [u8]) -> Self {
-        Self {
-            repr: Repr::Wire(bytes, Home::Trusted, Omitted::Nothing),
-        }
+        Self { repr: Repr::Wire(bytes, Home::Trusted, Omitted::Nothing) }
     }
 
     /// In the order of the wire.
@@ -158,8 +152,7 @@ impl<'a> Properties<'a> {
         match self.repr {
             Repr::Wire(_, _, omitted) | Repr::List(_, omitted) if omitted.has(id) => None,
             Repr::Wire(mut bytes, _, _) => loop {
-                let (found, mut whole) =
-                    step(&mut bytes).map(|(found, whole)| (found, Cursor::new(whole)))?;
+                let (found, mut whole) = step(&mut bytes).map(|(found, whole)| (found, Cursor::new(whole)))?;
                 if found == id {
                     return Property::read(&mut whole);
                 }
@@ -173,43 +166,40 @@ impl<'a> Properties<'a> {
     pub(crate) fn decode(cursor: &mut Cursor<'a>, packet: Kinds, from: Role) -> Parsed<Self> {
         let len = cursor.vbi()?;
         if len == 0 {
-            return Ok(Self {
-                repr: Repr::Wire(&[], Home::Packet(packet), Omitted::Nothing),
-            });
+            return Ok(Self { repr: Repr::Wire(&[], Home::Packet(packet), Omitted::Nothing) });
         }
         // v5 [X5-PROP-4]: the section ends within the packet, each property within the section.
-        let section = cursor.section(
-            usize::try_from(len).unwrap_or(usize::MAX),
-            &rules::PROPERTY_LENGTH,
-        )?;
+        let section = cursor.section(usize::try_from(len).unwrap_or(usize::MAX), &rules::PROPERTY_LENGTH)?;
         validate(section, packet, Some(from))?;
-        Ok(Self {
-            repr: Repr::Wire(section.rest(), Home::Packet(packet), Omitted::Nothing),
-        })
+        Ok(Self { repr: Repr::Wire(section.rest(), Home::Packet(packet), Omitted::Nothing) })
     }
 
-    /// Whether they may stand in `packet`.
+    /// The bytes of the section that goes into `packet` (without its length), once it is found that it may; none goes before 5.0.
     #[inline]
-    pub(crate) fn check(self, packet: Kinds) -> Result<(), EncodeError> {
-        match self.repr {
-            Repr::Wire(_, Home::Trusted, _) => Ok(()),
-            Repr::Wire(_, Home::Packet(home), _) if home == packet => Ok(()),
-            Repr::Wire(bytes, _, _) => {
-                validate(Cursor::new(bytes), packet, None).map_err(|_| EncodeError::Property)
-            }
-            Repr::List(list, _) => check_list(list, packet),
+    pub(crate) fn plan(self, version: Version, packet: Kinds) -> Result<usize, EncodeError> {
+        if version != Version::V5 {
+            return Ok(0);
         }
+        match self.repr {
+            Repr::Wire(bytes, Home::Trusted, Omitted::Nothing) => return Ok(bytes.len()),
+            Repr::List([], _) if packet != AUTH => return Ok(0),
+            Repr::List(list, omitted) => return check_list(list, packet, |id| omitted.has(id)),
+            Repr::Wire(_, Home::Trusted, _) => {}
+            Repr::Wire(_, Home::Packet(home), _) if home == packet => {}
+            Repr::Wire(bytes, _, _) => validate(Cursor::new(bytes), packet, None).map_err(|_| EncodeError::Property)?,
+        }
+        Ok(self.encoded_len())
     }
 
-    /// Writes the section with its length.
+    /// Writes the section, which is known to be `len` bytes, with its length.
     #[inline]
-    pub(crate) fn write(self, out: &mut impl Sink) {
-        let len = self.encoded_len();
+    pub(crate) fn write(self, len: usize, out: &mut impl Sink) {
         // v5 [MQTT-2.2.2-1]: no properties are a length of 0.
         out.vbi(len);
         out.put_known(len, |out| self.write_all(out));
     }
 
+    #[inline]
     fn write_all(self, out: &mut impl Sink) {
         match self.repr {
             Repr::Wire(bytes, _, Omitted::Nothing) => out.put(bytes),

@@ -2,8 +2,8 @@
 use crate::packet::kind::*;
 use crate::read::{Cursor, Parsed};
 use crate::rules::{self, Rule};
-use crate::write::Sink;
-use crate::{Role, TopicName, Utf8};
+use crate::write::{Count, Sink, VBI_MAX, len_bytes};
+use crate::{EncodeError, Role, TopicName, Utf8};
 
 /// One property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,18 +103,11 @@ struct Row {
 }
 
 const fn row(id: PropertyId, form: Form, packets: Kinds) -> Row {
-    Row {
-        id,
-        form,
-        packets,
-        repeats: 0,
-        barred: None,
-    }
+    Row { id, form, packets, repeats: 0, barred: None }
 }
 
 const ACKS: Kinds = PUBACK | PUBREC | PUBREL | PUBCOMP | SUBACK | UNSUBACK;
-const EVERY: Kinds =
-    WILL | CONNECT | CONNACK | PUBLISH | ACKS | SUBSCRIBE | UNSUBSCRIBE | DISCONNECT | AUTH;
+const EVERY: Kinds = WILL | CONNECT | CONNACK | PUBLISH | ACKS | SUBSCRIBE | UNSUBSCRIBE | DISCONNECT | AUTH;
 
 /// The properties (table 2-4).
 #[rustfmt::skip]
@@ -167,10 +160,7 @@ const PROPERTIES: [Row; 27] = {
 /// The rows by identifier; all identifiers are below 64.
 const BY_ID: [Option<Row>; 64] = by_id();
 
-#[expect(
-    clippy::indexing_slicing,
-    reason = "runs at compile time, where it cannot panic unseen"
-)]
+#[expect(clippy::indexing_slicing, reason = "runs at compile time, where it cannot panic unseen")]
 const fn by_id() -> [Option<Row>; 64] {
     let mut rows = [None; 64];
     let mut i = 0;
@@ -241,10 +231,8 @@ pub(crate) fn validate(mut section: Cursor<'_>, packet: Kinds, from: Option<Role
         let Some(row) = row_of(section.u8()?) else {
             return Err(at.fault(&rules::PROPERTY_PACKET));
         };
-        seen.note(row, packet, from)
-            .map_err(|rule| at.fault(rule))?;
-        judge_value(&mut section, row.form)
-            .map_err(|fault| fault.or_missing(&rules::PROPERTY_LENGTH))?;
+        seen.note(row, packet, from).map_err(|rule| at.fault(rule))?;
+        judge_value(&mut section, row.form).map_err(|fault| fault.or_missing(&rules::PROPERTY_LENGTH))?;
     }
     seen.finish(packet).map_err(|rule| section.fault(rule))
 }
@@ -271,9 +259,7 @@ fn judge_value(section: &mut Cursor<'_>, form: Form) -> Parsed<()> {
         }
         Form::Vbi(rule) => (section.vbi()? == 0).then_some(rule),
         Form::Text => section.text().map(|_| None)?,
-        Form::Topic => section
-            .topic(&rules::RESPONSE_TOPIC, &rules::RESPONSE_TOPIC, &rules::UTF8)
-            .map(|_| None)?,
+        Form::Topic => section.topic(&rules::RESPONSE_TOPIC, &rules::RESPONSE_TOPIC, &rules::UTF8).map(|_| None)?,
         Form::Binary => section.binary().map(|_| None)?,
         // v5 [MQTT-1.5.7-1]: both halves are strings.
         Form::Pair => section.text().and_then(|_| section.text()).map(|_| None)?,
@@ -296,41 +282,69 @@ enum Value<'a> {
 
 impl<'a> Property<'a> {
     /// Which one it is.
+    #[inline]
+    #[rustfmt::skip]
     pub const fn id(&self) -> PropertyId {
-        self.parts().0
+        use PropertyId as P;
+        match self {
+            Self::PayloadFormatIndicator(..) => P::PayloadFormatIndicator,
+            Self::MessageExpiryInterval(..) => P::MessageExpiryInterval,
+            Self::ContentType(..) => P::ContentType,
+            Self::ResponseTopic(..) => P::ResponseTopic,
+            Self::CorrelationData(..) => P::CorrelationData,
+            Self::SubscriptionIdentifier(..) => P::SubscriptionIdentifier,
+            Self::SessionExpiryInterval(..) => P::SessionExpiryInterval,
+            Self::AssignedClientIdentifier(..) => P::AssignedClientIdentifier,
+            Self::ServerKeepAlive(..) => P::ServerKeepAlive,
+            Self::AuthenticationMethod(..) => P::AuthenticationMethod,
+            Self::AuthenticationData(..) => P::AuthenticationData,
+            Self::RequestProblemInformation(..) => P::RequestProblemInformation,
+            Self::WillDelayInterval(..) => P::WillDelayInterval,
+            Self::RequestResponseInformation(..) => P::RequestResponseInformation,
+            Self::ResponseInformation(..) => P::ResponseInformation,
+            Self::ServerReference(..) => P::ServerReference,
+            Self::ReasonString(..) => P::ReasonString,
+            Self::ReceiveMaximum(..) => P::ReceiveMaximum,
+            Self::TopicAliasMaximum(..) => P::TopicAliasMaximum,
+            Self::TopicAlias(..) => P::TopicAlias,
+            Self::MaximumQos(..) => P::MaximumQos,
+            Self::RetainAvailable(..) => P::RetainAvailable,
+            Self::UserProperty(..) => P::UserProperty,
+            Self::MaximumPacketSize(..) => P::MaximumPacketSize,
+            Self::WildcardSubscriptionAvailable(..) => P::WildcardSubscriptionAvailable,
+            Self::SubscriptionIdentifierAvailable(..) => P::SubscriptionIdentifierAvailable,
+            Self::SharedSubscriptionAvailable(..) => P::SharedSubscriptionAvailable,
+        }
     }
 
-    #[rustfmt::skip]
-    const fn parts(&self) -> (PropertyId, Value<'a>) {
-        use PropertyId as P;
+    #[inline]
+    const fn value(&self) -> Value<'a> {
         match *self {
-            Self::PayloadFormatIndicator(v) => (P::PayloadFormatIndicator, Value::Flag(v)),
-            Self::MessageExpiryInterval(v) => (P::MessageExpiryInterval, Value::U32(v)),
-            Self::ContentType(v) => (P::ContentType, Value::Bytes(v.as_bytes())),
-            Self::ResponseTopic(v) => (P::ResponseTopic, Value::Bytes(v.as_bytes())),
-            Self::CorrelationData(v) => (P::CorrelationData, Value::Bytes(v)),
-            Self::SubscriptionIdentifier(v) => (P::SubscriptionIdentifier, Value::Vbi(v)),
-            Self::SessionExpiryInterval(v) => (P::SessionExpiryInterval, Value::U32(v)),
-            Self::AssignedClientIdentifier(v) => (P::AssignedClientIdentifier, Value::Bytes(v.as_bytes())),
-            Self::ServerKeepAlive(v) => (P::ServerKeepAlive, Value::U16(v)),
-            Self::AuthenticationMethod(v) => (P::AuthenticationMethod, Value::Bytes(v.as_bytes())),
-            Self::AuthenticationData(v) => (P::AuthenticationData, Value::Bytes(v)),
-            Self::RequestProblemInformation(v) => (P::RequestProblemInformation, Value::Flag(v)),
-            Self::WillDelayInterval(v) => (P::WillDelayInterval, Value::U32(v)),
-            Self::RequestResponseInformation(v) => (P::RequestResponseInformation, Value::Flag(v)),
-            Self::ResponseInformation(v) => (P::ResponseInformation, Value::Bytes(v.as_bytes())),
-            Self::ServerReference(v) => (P::ServerReference, Value::Bytes(v.as_bytes())),
-            Self::ReasonString(v) => (P::ReasonString, Value::Bytes(v.as_bytes())),
-            Self::ReceiveMaximum(v) => (P::ReceiveMaximum, Value::U16(v)),
-            Self::TopicAliasMaximum(v) => (P::TopicAliasMaximum, Value::U16(v)),
-            Self::TopicAlias(v) => (P::TopicAlias, Value::U16(v)),
-            Self::MaximumQos(v) => (P::MaximumQos, Value::Flag(v)),
-            Self::RetainAvailable(v) => (P::RetainAvailable, Value::Flag(v)),
-            Self::UserProperty(name, value) => (P::UserProperty, Value::Pair(name.as_bytes(), value.as_bytes())),
-            Self::MaximumPacketSize(v) => (P::MaximumPacketSize, Value::U32(v)),
-            Self::WildcardSubscriptionAvailable(v) => (P::WildcardSubscriptionAvailable, Value::Flag(v)),
-            Self::SubscriptionIdentifierAvailable(v) => (P::SubscriptionIdentifierAvailable, Value::Flag(v)),
-            Self::SharedSubscriptionAvailable(v) => (P::SharedSubscriptionAvailable, Value::Flag(v)),
+            Self::PayloadFormatIndicator(v)
+            | Self::RequestProblemInformation(v)
+            | Self::RequestResponseInformation(v)
+            | Self::MaximumQos(v)
+            | Self::RetainAvailable(v)
+            | Self::WildcardSubscriptionAvailable(v)
+            | Self::SubscriptionIdentifierAvailable(v)
+            | Self::SharedSubscriptionAvailable(v) => Value::Flag(v),
+            Self::ServerKeepAlive(v) | Self::ReceiveMaximum(v) | Self::TopicAliasMaximum(v) | Self::TopicAlias(v) => {
+                Value::U16(v)
+            }
+            Self::MessageExpiryInterval(v)
+            | Self::SessionExpiryInterval(v)
+            | Self::WillDelayInterval(v)
+            | Self::MaximumPacketSize(v) => Value::U32(v),
+            Self::SubscriptionIdentifier(v) => Value::Vbi(v),
+            Self::ContentType(v)
+            | Self::AssignedClientIdentifier(v)
+            | Self::AuthenticationMethod(v)
+            | Self::ResponseInformation(v)
+            | Self::ServerReference(v)
+            | Self::ReasonString(v) => Value::Bytes(v.as_bytes()),
+            Self::ResponseTopic(v) => Value::Bytes(v.as_bytes()),
+            Self::CorrelationData(v) | Self::AuthenticationData(v) => Value::Bytes(v),
+            Self::UserProperty(name, value) => Value::Pair(name.as_bytes(), value.as_bytes()),
         }
     }
 
@@ -371,10 +385,17 @@ impl<'a> Property<'a> {
     }
 
     /// Writes it.
+    #[inline]
     pub(crate) fn write(&self, out: &mut impl Sink) {
-        let (id, value) = self.parts();
+        self.value().write(self.id(), out);
+    }
+}
+
+impl Value<'_> {
+    #[inline]
+    fn write(&self, id: PropertyId, out: &mut impl Sink) {
         let id = id as u8;
-        match value {
+        match *self {
             Value::Flag(value) => out.put(&[id, u8::from(value)]),
             Value::U16(value) => {
                 let [a, b] = value.to_be_bytes();
@@ -389,12 +410,14 @@ impl<'a> Property<'a> {
                 out.vbi(usize::try_from(value).unwrap_or(usize::MAX));
             }
             Value::Bytes(bytes) => {
-                out.u8(id);
-                out.binary(bytes);
+                let [a, b] = len_bytes(bytes);
+                out.put(&[id, a, b]);
+                out.put(bytes);
             }
             Value::Pair(name, value) => {
-                out.u8(id);
-                out.binary(name);
+                let [a, b] = len_bytes(name);
+                out.put(&[id, a, b]);
+                out.put(name);
                 out.binary(value);
             }
         }
@@ -429,30 +452,33 @@ pub(crate) fn step<'a>(section: &mut &'a [u8]) -> Option<(PropertyId, &'a [u8])>
     Some((row.id, whole))
 }
 
-/// Judges what a caller has put together for `packet`.
-pub(crate) fn check_list(list: &[Property<'_>], packet: Kinds) -> Result<(), crate::EncodeError> {
-    use crate::EncodeError::{Property as Refused, StringTooLong};
+/// Judges what a caller has put together for `packet`; the bytes that those make which are not `omitted`.
+pub(crate) fn check_list(
+    list: &[Property<'_>],
+    packet: Kinds,
+    omitted: impl Fn(PropertyId) -> bool,
+) -> Result<usize, EncodeError> {
     let mut seen = Seen::default();
+    let mut count = Count(0);
     for property in list {
-        let (id, value) = property.parts();
-        let row = row_of(id as u8).ok_or(Refused)?;
+        let (id, value) = (property.id(), property.value());
+        let row = row_of(id as u8).ok_or(EncodeError::Property)?;
         // The end is not known here, so what only one end may send is not judged.
-        seen.note(row, packet, None).map_err(|_| Refused)?;
-        match (row.form, value) {
-            (Form::U16(Some(_)), Value::U16(0)) | (Form::U32(Some(_)), Value::U32(0)) => {
-                return Err(Refused);
+        seen.note(row, packet, None).map_err(|_| EncodeError::Property)?;
+        match value {
+            Value::U16(0) if matches!(row.form, Form::U16(Some(_))) => return Err(EncodeError::Property),
+            Value::U32(0) if matches!(row.form, Form::U32(Some(_))) => return Err(EncodeError::Property),
+            // v5 [X5-PUB-7]
+            Value::Vbi(value) if value == 0 || usize::try_from(value).is_ok_and(|value| value > VBI_MAX) => {
+                return Err(EncodeError::Property);
             }
-            (_, Value::Vbi(value))
-                if value == 0
-                    || usize::try_from(value).is_ok_and(|value| value > crate::write::VBI_MAX) =>
-            {
-                return Err(Refused);
-            }
-            (_, Value::Bytes(bytes)) if bytes.len() > usize::from(u16::MAX) => {
-                return Err(StringTooLong);
-            }
+            Value::Bytes(bytes) if bytes.len() > usize::from(u16::MAX) => return Err(EncodeError::StringTooLong),
             _ => {}
         }
+        if !omitted(id) {
+            value.write(id, &mut count);
+        }
     }
-    seen.finish(packet).map_err(|_| Refused)
+    seen.finish(packet).map_err(|_| EncodeError::Property)?;
+    Ok(count.0)
 }

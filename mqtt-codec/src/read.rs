@@ -19,10 +19,7 @@ pub(crate) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     #[inline]
     pub(crate) const fn new(frame: &'a [u8]) -> Self {
-        Self {
-            rest: frame,
-            behind: 0,
-        }
+        Self { rest: frame, behind: 0 }
     }
 
     /// What is left.
@@ -39,10 +36,7 @@ impl<'a> Cursor<'a> {
     /// The fault of breaking `rule` here.
     #[inline]
     pub(crate) const fn fault(self, rule: &'static Rule) -> Fault {
-        Fault {
-            rule,
-            left: self.rest.len() + self.behind,
-        }
+        Fault { rule, left: self.rest.len() + self.behind }
     }
 
     #[inline]
@@ -91,11 +85,7 @@ impl<'a> Cursor<'a> {
             value |= u32::from(byte & 0x7F) << shift;
             if byte < 0x80 {
                 // v5 [MQTT-1.5.5-1]: the fewest bytes possible.
-                return if byte == 0 && shift > 0 {
-                    Err(at.fault(&rules::VBI_LONG))
-                } else {
-                    Ok(value)
-                };
+                return if byte == 0 && shift > 0 { Err(at.fault(&rules::VBI_LONG)) } else { Ok(value) };
             }
         }
         // v5 [X5-VBI-1]: a continuation bit on the fourth byte is malformed already, whatever would follow.
@@ -124,11 +114,7 @@ impl<'a> Cursor<'a> {
             // v5 [MQTT-1.5.4-1], v5 [MQTT-1.5.4-2], v4 [MQTT-1.5.3-1], v4 [MQTT-1.5.3-2]: whatever field it is, a bad string ends the connection.
             // v5 [MQTT-1.5.4-3], v4 [MQTT-1.5.3-3]: U+FEFF is a character like any other. v5 [X5-UTF-1], v4 [X311-UTF-1]: so are control characters.
             Err(error) => {
-                let rule = if matches!(error.kind, TextErrorKind::Nul) {
-                    &rules::NUL
-                } else {
-                    not_utf8
-                };
+                let rule = if matches!(error.kind, TextErrorKind::Nul) { &rules::NUL } else { not_utf8 };
                 Err(self.fault_in(bytes, error.offset, rule))
             }
         }
@@ -172,10 +158,7 @@ impl<'a> Cursor<'a> {
             return Err(self.fault(rule));
         };
         self.rest = rest;
-        Ok(Cursor {
-            rest: section,
-            behind: rest.len() + self.behind,
-        })
+        Ok(Cursor { rest: section, behind: rest.len() + self.behind })
     }
 
     /// Takes all that is left.
@@ -194,20 +177,13 @@ impl<'a> Cursor<'a> {
     /// Nothing may be left over, or `rule` is broken.
     #[inline]
     pub(crate) fn finish_or(self, rule: &'static Rule) -> Parsed<()> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(self.fault(rule))
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(self.fault(rule)) }
     }
 
     /// The fault of breaking `rule` at `offset` of `field`, which was just read.
     #[cold]
     fn fault_in(self, field: &[u8], offset: usize, rule: &'static Rule) -> Fault {
         let here = self.fault(rule);
-        Fault {
-            left: here.left + field.len().saturating_sub(offset),
-            ..here
-        }
+        Fault { left: here.left + field.len().saturating_sub(offset), ..here }
     }
 }

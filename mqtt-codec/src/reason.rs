@@ -66,10 +66,9 @@ impl ReasonCode {
             Self::SUCCESS => Some(0),
             Self::UNSUPPORTED_PROTOCOL_VERSION => Some(1),
             Self::CLIENT_IDENTIFIER_NOT_VALID => Some(2),
-            Self::SERVER_UNAVAILABLE
-            | Self::SERVER_BUSY
-            | Self::QUOTA_EXCEEDED
-            | Self::CONNECTION_RATE_EXCEEDED => Some(3),
+            Self::SERVER_UNAVAILABLE | Self::SERVER_BUSY | Self::QUOTA_EXCEEDED | Self::CONNECTION_RATE_EXCEEDED => {
+                Some(3)
+            }
             Self::BAD_USER_NAME_OR_PASSWORD => Some(4),
             Self::NOT_AUTHORIZED | Self::BANNED | Self::BAD_AUTHENTICATION_METHOD => Some(5),
             _ => None,
@@ -90,9 +89,7 @@ impl ReasonCode {
     /// Whether it is one of the reason codes of `packets` at level 5.
     #[inline]
     pub(crate) fn is_of(self, packets: Kinds) -> bool {
-        PACKETS_OF
-            .get(usize::from(self.0))
-            .is_some_and(|&of| of & packets != 0)
+        PACKETS_OF.get(usize::from(self.0)).is_some_and(|&of| of & packets != 0)
     }
 }
 
@@ -158,10 +155,7 @@ const CODES: [(ReasonCode, Kinds); 43] = [
 /// The table by code.
 static PACKETS_OF: [Kinds; 256] = by_code();
 
-#[expect(
-    clippy::indexing_slicing,
-    reason = "runs at compile time, where it cannot panic unseen"
-)]
+#[expect(clippy::indexing_slicing, reason = "runs at compile time, where it cannot panic unseen")]
 const fn by_code() -> [Kinds; 256] {
     let mut packets = [0; 256];
     let mut i = 0;

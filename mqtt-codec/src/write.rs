@@ -24,23 +24,44 @@ pub(crate) trait Sink {
     /// A Variable Byte Integer; the caller has seen to it that `value` is not over [`VBI_MAX`].
     #[inline]
     fn vbi(&mut self, value: usize) {
-        let [a, b, c, d] =
-            [value, value >> 7, value >> 14, value >> 21].map(|group| (group & 0x7F) as u8);
+        if value < 0x80 { self.u8(value as u8) } else { self.long_vbi(value) }
+    }
+
+    /// The same, of two bytes or more.
+    fn long_vbi(&mut self, value: usize) {
+        let [a, b, c, d] = [value, value >> 7, value >> 14, value >> 21].map(|group| (group & 0x7F) as u8);
         // v5 [MQTT-1.5.5-1]: the fewest bytes possible.
         match vbi_len(value) {
-            1 => self.put(&[a]),
-            2 => self.put(&[a | 0x80, b]),
+            ..=2 => self.put(&[a | 0x80, b]),
             3 => self.put(&[a | 0x80, b | 0x80, c]),
             _ => self.put(&[a | 0x80, b | 0x80, c | 0x80, d]),
         }
     }
 
+    /// A fixed header.
+    #[inline]
+    fn header(&mut self, first: u8, len: usize) {
+        if len < 0x80 {
+            return self.put(&[first, len as u8]); // most packets are small: one write less
+        }
+        self.u8(first);
+        self.long_vbi(len);
+    }
+
     /// A string or Binary Data; the caller has seen to it that it is not over 65,535 bytes.
+    ///
+    /// v5 [MQTT-4.7.3-3], v4 [MQTT-4.7.3-3]: topic names and filters are not, by their types.
     #[inline]
     fn binary(&mut self, bytes: &[u8]) {
-        self.u16(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
+        self.put(&len_bytes(bytes));
         self.put(bytes);
     }
+}
+
+/// The two bytes in front of a string or Binary Data.
+#[inline]
+pub(crate) fn len_bytes(bytes: &[u8]) -> [u8; 2] {
+    u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes()
 }
 
 /// How many bytes a Variable Byte Integer takes.

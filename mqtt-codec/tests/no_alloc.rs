@@ -1,15 +1,6 @@
 //! Decoding and encoding take no memory, whatever the packet.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs
-)]
-#![allow(
-    unsafe_code,
-    reason = "a global allocator that counts cannot be written without"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(unsafe_code, reason = "a global allocator that counts cannot be written without")]
 mod common;
 
 use mqtt_codec::{Packet, Properties};
@@ -46,9 +37,7 @@ fn allocations(run: impl FnOnce()) -> usize {
 }
 
 fn touch(properties: Properties<'_>) -> usize {
-    properties.iter().count()
-        + properties.user_properties().count()
-        + usize::from(properties.reason_string().is_some())
+    properties.iter().count() + properties.user_properties().count() + usize::from(properties.reason_string().is_some())
 }
 
 #[test]
@@ -65,12 +54,8 @@ fn no_vector_takes_memory_to_decode_or_encode() {
             let _ = packet.encode(row.version, &mut out);
             touched += packet.fit(row.version, 10).is_some() as usize;
             touched += match packet {
-                Packet::Subscribe(packet) => {
-                    packet.subscriptions.iter().count() + touch(packet.properties)
-                }
-                Packet::Unsubscribe(packet) => {
-                    packet.filters.iter().count() + touch(packet.properties)
-                }
+                Packet::Subscribe(packet) => packet.subscriptions.iter().count() + touch(packet.properties),
+                Packet::Unsubscribe(packet) => packet.filters.iter().count() + touch(packet.properties),
                 Packet::Publish(packet) => touch(packet.properties),
                 Packet::Connack(packet) => touch(packet.properties),
                 _ => 0,

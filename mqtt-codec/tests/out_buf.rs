@@ -1,11 +1,5 @@
 //! The output buffer against a plain vector of bytes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic, missing_docs)]
 use mqtt_codec::{Append, OutBuf, Packet, Properties, Publish, Qos, TopicName, Version};
 use proptest::prelude::*;
 use std::io::IoSlice;
@@ -25,11 +19,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let len = prop_oneof![0_usize..20, 1000_usize..3000];
     let step = prop_oneof![
         len.clone().prop_map(Step::Put),
-        (0_usize..5000, 0_usize..5000, 0_usize..5000).prop_map(|(len, from, to)| Step::Share {
-            len,
-            from,
-            to
-        }),
+        (0_usize..5000, 0_usize..5000, 0_usize..5000).prop_map(|(len, from, to)| Step::Share { len, from, to }),
         len.clone().prop_map(Step::Publish),
         prop_oneof![0_usize..50, 0_usize..8000].prop_map(Step::Advance),
         prop::collection::vec((any::<bool>(), len), 0..4).prop_map(Step::TakeFrom),
@@ -51,10 +41,7 @@ fn fresh(counter: &mut u8, len: usize) -> Vec<u8> {
 fn gathered(out: &OutBuf) -> Vec<u8> {
     let mut slices = [IoSlice::new(&[]); 64];
     let filled = out.chunks_vectored(&mut slices);
-    slices[..filled]
-        .iter()
-        .flat_map(|slice| slice.to_vec())
-        .collect()
+    slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect()
 }
 
 fn put(out: &mut OutBuf, model: &mut Vec<u8>, shared: bool, bytes: Vec<u8>) {
@@ -142,17 +129,11 @@ fn publish(payload: &[u8]) -> Packet<'_> {
 fn a_packet_over_the_limit_goes_alone() {
     let payload = [0; 100];
     let mut out = OutBuf::with_limit(50);
-    assert_eq!(
-        out.append(&publish(&payload), Version::V5),
-        Ok(Append::Wrote)
-    );
+    assert_eq!(out.append(&publish(&payload), Version::V5), Ok(Append::Wrote));
     assert_eq!(out.append(&Packet::Pingreq, Version::V5), Ok(Append::Full));
     let len = out.len();
     out.advance(len - 1);
-    assert_eq!(
-        out.append(&publish(&payload), Version::V5),
-        Ok(Append::Full)
-    );
+    assert_eq!(out.append(&publish(&payload), Version::V5), Ok(Append::Full));
     assert_eq!(out.append(&Packet::Pingreq, Version::V5), Ok(Append::Wrote));
     assert_eq!(out.len(), 3);
 }

@@ -1,18 +1,11 @@
 //! What is built comes back as it was, in every version; no bytes whatever make the decoder panic.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic, missing_docs)]
 mod common;
 
 use mqtt_codec::{
-    Ack, AckKind, Auth, Connack, Connect, Disconnect, Filters, Packet, PacketId, Properties,
-    Property, Publish, Qos, Reader, ReasonCode, ReasonCodes, RetainHandling, Role, Suback,
-    Subscribe, SubscribeOptions, Subscription, Subscriptions, TopicFilter, TopicName, Unsuback,
-    Unsubscribe, Utf8, Version, Will, frame_len,
+    Ack, AckKind, Auth, Connack, Connect, Disconnect, Filters, Packet, PacketId, Properties, Property, Publish, Qos,
+    Reader, ReasonCode, ReasonCodes, RetainHandling, Role, Suback, Subscribe, SubscribeOptions, Subscription,
+    Subscriptions, TopicFilter, TopicName, Unsuback, Unsubscribe, Utf8, Version, Will, frame_len,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -39,11 +32,7 @@ struct Parts {
 }
 
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof![
-        "[a-z/ ]{0,12}",
-        "[^\u{0}]{0,8}",
-        "[a-zäß漢🦀\u{FEFF}\u{1}]{0,40}"
-    ]
+    prop_oneof!["[a-z/ ]{0,12}", "[^\u{0}]{0,8}", "[a-zäß漢🦀\u{FEFF}\u{1}]{0,40}"]
 }
 
 fn topic() -> impl Strategy<Value = String> {
@@ -52,55 +41,29 @@ fn topic() -> impl Strategy<Value = String> {
 
 fn filter() -> impl Strategy<Value = String> {
     let level = prop_oneof![Just("+".to_string()), "[a-zü]{0,5}"];
-    (
-        prop::collection::vec(level, 1..5),
-        any::<bool>(),
-        any::<bool>(),
-    )
-        .prop_map(|(levels, hash, shared)| {
-            let mut text = levels.join("/");
-            if hash {
-                text.push_str("/#");
-            }
-            match shared {
-                true => format!("$share/g/x{}", text.replace(['+', '#'], "y")),
-                false if text.is_empty() => "#".into(),
-                false => text,
-            }
-        })
+    (prop::collection::vec(level, 1..5), any::<bool>(), any::<bool>()).prop_map(|(levels, hash, shared)| {
+        let mut text = levels.join("/");
+        if hash {
+            text.push_str("/#");
+        }
+        match shared {
+            true => format!("$share/g/x{}", text.replace(['+', '#'], "y")),
+            false if text.is_empty() => "#".into(),
+            false => text,
+        }
+    })
 }
 
 fn parts() -> impl Strategy<Value = Parts> {
     let qos = || select(vec![Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce]);
-    let handling = select(vec![
-        RetainHandling::Always,
-        RetainHandling::IfNew,
-        RetainHandling::Never,
-    ]);
+    let handling = select(vec![RetainHandling::Always, RetainHandling::IfNew, RetainHandling::Never]);
     let filters = prop::collection::vec((filter(), any::<[bool; 2]>(), qos(), handling), 1..5);
     let bytes = || prop::collection::vec(any::<u8>(), 0..40);
     let numbers = [1_u32..=268_435_455, 1..=u32::MAX, 1..=u32::MAX];
     (
-        (
-            select(VERSIONS.to_vec()),
-            0_usize..15,
-            any::<[bool; 5]>(),
-            qos(),
-            1_u16..,
-            1_u16..,
-        ),
-        (
-            topic(),
-            [text(), text(), text()],
-            bytes(),
-            prop::collection::vec(any::<u8>(), 0..300),
-        ),
-        (
-            filters,
-            numbers,
-            prop::collection::vec((text(), text()), 0..4),
-            any::<usize>(),
-        ),
+        (select(VERSIONS.to_vec()), 0_usize..15, any::<[bool; 5]>(), qos(), 1_u16.., 1_u16..),
+        (topic(), [text(), text(), text()], bytes(), prop::collection::vec(any::<u8>(), 0..300)),
+        (filters, numbers, prop::collection::vec((text(), text()), 0..4), any::<usize>()),
     )
         .prop_map(
             |(
@@ -128,15 +91,14 @@ fn parts() -> impl Strategy<Value = Parts> {
 
 /// The properties of the packet, some of them left out.
 fn properties<'a>(parts: &'a Parts, all: &[Property<'a>], must: usize) -> Vec<Property<'a>> {
-    let mut list: Vec<_> = all
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| *i < must || parts.choice >> i & 1 == 1)
-        .map(|(_, p)| *p)
-        .collect();
-    list.extend(parts.users.iter().map(|(name, value)| {
-        Property::UserProperty(Utf8::new(name).unwrap(), Utf8::new(value).unwrap())
-    }));
+    let mut list: Vec<_> =
+        all.iter().enumerate().filter(|(i, _)| *i < must || parts.choice >> i & 1 == 1).map(|(_, p)| *p).collect();
+    list.extend(
+        parts
+            .users
+            .iter()
+            .map(|(name, value)| Property::UserProperty(Utf8::new(name).unwrap(), Utf8::new(value).unwrap())),
+    );
     list
 }
 
@@ -206,101 +168,48 @@ fn with_packet(parts: &Parts, check: impl FnOnce(Packet<'_>, Role)) {
         3..=6 | 8 | 10 | 14 => properties(parts, &why, 0),
         7 => properties(parts, &[P::SubscriptionIdentifier(vbi)], 0),
         9 => properties(parts, &[], 0),
-        13 => properties(
-            parts,
-            &[
-                P::AuthenticationMethod(b),
-                P::AuthenticationData(blob),
-                P::ReasonString(a),
-            ],
-            1,
-        ),
+        13 => properties(parts, &[P::AuthenticationMethod(b), P::AuthenticationData(blob), P::ReasonString(a)], 1),
         _ => Vec::new(),
     };
-    let will_list = properties(
-        parts,
-        &[&message[1..], &[P::WillDelayInterval(y)]].concat(),
-        0,
-    );
+    let will_list = properties(parts, &[&message[1..], &[P::WillDelayInterval(y)]].concat(), 0);
     let section = |list| {
-        if v5 {
-            Properties::from_slice(list)
-        } else {
-            Properties::EMPTY
-        }
+        if v5 { Properties::from_slice(list) } else { Properties::EMPTY }
     };
     let properties = section(&list);
-    let reason = |codes: &[u8]| {
-        ReasonCode(if v5 {
-            codes[parts.choice % codes.len()]
-        } else {
-            0
-        })
-    };
+    let reason = |codes: &[u8]| ReasonCode(if v5 { codes[parts.choice % codes.len()] } else { 0 });
     let subscriptions: Vec<_> = parts
         .filters
         .iter()
-        .map(
-            |(filter, [no_local, retain_as_published], qos, retain_handling)| Subscription {
-                filter: TopicFilter::new(filter).unwrap(),
-                options: if v5 {
-                    let no_local = *no_local && !filter.starts_with("$share/");
-                    SubscribeOptions {
-                        qos: *qos,
-                        no_local,
-                        retain_as_published: *retain_as_published,
-                        retain_handling: *retain_handling,
-                    }
-                } else {
-                    SubscribeOptions {
-                        qos: *qos,
-                        ..Default::default()
-                    }
-                },
+        .map(|(filter, [no_local, retain_as_published], qos, retain_handling)| Subscription {
+            filter: TopicFilter::new(filter).unwrap(),
+            options: if v5 {
+                let no_local = *no_local && !filter.starts_with("$share/");
+                SubscribeOptions {
+                    qos: *qos,
+                    no_local,
+                    retain_as_published: *retain_as_published,
+                    retain_handling: *retain_handling,
+                }
+            } else {
+                SubscribeOptions { qos: *qos, ..Default::default() }
             },
-        )
+        })
         .collect();
-    let filters: Vec<_> = subscriptions
-        .iter()
-        .map(|subscription| subscription.filter)
-        .collect();
+    let filters: Vec<_> = subscriptions.iter().map(|subscription| subscription.filter).collect();
     let codes: Vec<u8> = match (parts.kind, version) {
-        (8, Version::V5) => parts
-            .blob
-            .iter()
-            .map(|byte| [0, 1, 2, 0x80, 0x87, 0xA2][usize::from(*byte) % 6])
-            .chain([0])
-            .collect(),
-        (8, Version::V311) => parts
-            .blob
-            .iter()
-            .map(|byte| [0, 1, 2, 0x80][usize::from(*byte) % 4])
-            .chain([0])
-            .collect(),
+        (8, Version::V5) => {
+            parts.blob.iter().map(|byte| [0, 1, 2, 0x80, 0x87, 0xA2][usize::from(*byte) % 6]).chain([0]).collect()
+        }
+        (8, Version::V311) => {
+            parts.blob.iter().map(|byte| [0, 1, 2, 0x80][usize::from(*byte) % 4]).chain([0]).collect()
+        }
         (8, Version::V31) => parts.blob.iter().map(|byte| byte % 3).chain([0]).collect(),
-        (10, Version::V5) => parts
-            .blob
-            .iter()
-            .map(|byte| [0, 0x11, 0x87][usize::from(*byte) % 3])
-            .chain([0])
-            .collect(),
+        (10, Version::V5) => parts.blob.iter().map(|byte| [0, 0x11, 0x87][usize::from(*byte) % 3]).chain([0]).collect(),
         _ => Vec::new(),
     };
-    let ack = |kind, codes: &[u8]| {
-        Packet::Ack(Ack {
-            kind,
-            packet_id,
-            reason: reason(codes),
-            properties,
-        })
-    };
-    let will = Will {
-        topic,
-        payload: &parts.payload,
-        qos: parts.qos,
-        retain: flags[0],
-        properties: section(&will_list),
-    };
+    let ack = |kind, codes: &[u8]| Packet::Ack(Ack { kind, packet_id, reason: reason(codes), properties });
+    let will =
+        Will { topic, payload: &parts.payload, qos: parts.qos, retain: flags[0], properties: section(&will_list) };
     let (packet, from) = match parts.kind {
         0 => {
             let user_name = flags[2].then_some(b);
@@ -320,14 +229,7 @@ fn with_packet(parts: &Parts, check: impl FnOnce(Packet<'_>, Role)) {
         1 => {
             let code = ReasonCode::from_connack_return_code((parts.choice % 6) as u8);
             let session_present = flags[0] && version != Version::V31;
-            (
-                Packet::Connack(Connack {
-                    session_present,
-                    reason: code,
-                    properties,
-                }),
-                Role::Server,
-            )
+            (Packet::Connack(Connack { session_present, reason: code, properties }), Role::Server)
         }
         2 => {
             let with_id = parts.qos != Qos::AtMostOnce;
@@ -354,44 +256,17 @@ fn with_packet(parts: &Parts, check: impl FnOnce(Packet<'_>, Role)) {
             }),
             Role::Client,
         ),
-        8 => (
-            Packet::Suback(Suback {
-                packet_id,
-                properties,
-                codes: ReasonCodes::new(&codes),
-            }),
-            Role::Server,
-        ),
+        8 => (Packet::Suback(Suback { packet_id, properties, codes: ReasonCodes::new(&codes) }), Role::Server),
         9 => (
-            Packet::Unsubscribe(Unsubscribe {
-                packet_id,
-                properties,
-                filters: Filters::from_slice(&filters),
-            }),
+            Packet::Unsubscribe(Unsubscribe { packet_id, properties, filters: Filters::from_slice(&filters) }),
             Role::Client,
         ),
-        10 => (
-            Packet::Unsuback(Unsuback {
-                packet_id,
-                properties,
-                codes: ReasonCodes::new(&codes),
-            }),
-            Role::Server,
-        ),
+        10 => (Packet::Unsuback(Unsuback { packet_id, properties, codes: ReasonCodes::new(&codes) }), Role::Server),
         11 => (Packet::Pingreq, Role::Client),
         12 => (Packet::Pingresp, Role::Server),
-        13 if v5 => (
-            Packet::Auth(Auth {
-                reason: reason(&[0, 0x18, 0x19]),
-                properties,
-            }),
-            Role::Server,
-        ),
+        13 if v5 => (Packet::Auth(Auth { reason: reason(&[0, 0x18, 0x19]), properties }), Role::Server),
         _ => (
-            Packet::Disconnect(Disconnect {
-                reason: reason(&[0, 4, 0x81, 0x9D]),
-                properties: section(&[]),
-            }),
+            Packet::Disconnect(Disconnect { reason: reason(&[0, 4, 0x81, 0x9D]), properties: section(&[]) }),
             Role::Client,
         ),
     };
@@ -453,18 +328,11 @@ fn look(frame: &[u8], from: Role) {
                 if packet.encode(version, &mut out).is_ok() {
                     assert_eq!(Packet::decode(&out, version, from), Ok(packet));
                 }
-                let _ = (
-                    packet.to_string(),
-                    format!("{packet:?}"),
-                    packet.fit(version, 20),
-                );
+                let _ = (packet.to_string(), format!("{packet:?}"), packet.fit(version, 20));
             }
             Err(error) => {
                 assert!(error.offset <= frame.len(), "{error}");
-                assert!(
-                    error.statement.len() > 2,
-                    "a rule of the version in use: {error}"
-                );
+                assert!(error.statement.len() > 2, "a rule of the version in use: {error}");
             }
         }
     }

@@ -1,11 +1,5 @@
 //! Every row of `vectors/*.txt`, through the decoder, the encoder and the reader.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic, missing_docs)]
 mod common;
 
 use common::{Row, connect, rows};
@@ -49,14 +43,7 @@ fn every_row_is_judged_as_written() {
     let rows = rows();
     assert!(rows.len() > 400, "{}", rows.len());
     for row in rows {
-        let Row {
-            place,
-            version,
-            from,
-            note,
-            bytes,
-            verdict,
-        } = &row;
+        let Row { place, version, from, note, bytes, verdict } = &row;
         let told = format!("{place} {version:?} {from:?}: {note}");
         let decoded = Packet::decode(bytes, *version, *from);
         let (verdict, rest) = verdict.split_once(' ').unwrap_or((verdict, ""));
@@ -64,38 +51,25 @@ fn every_row_is_judged_as_written() {
             ("ok" | "noncanonical", Ok(packet)) => {
                 assert_eq!(packet.to_string().trim_end(), rest, "{told}");
                 let mut out = Vec::new();
-                packet
-                    .encode(*version, &mut out)
-                    .unwrap_or_else(|error| panic!("{told}: {error}"));
+                packet.encode(*version, &mut out).unwrap_or_else(|error| panic!("{told}: {error}"));
                 assert_eq!(packet.encoded_len(*version), Ok(out.len()), "{told}");
                 assert_eq!(out == *bytes, verdict == "ok", "{told}: {out:02X?}");
                 assert_eq!(Packet::decode(&out, *version, *from), Ok(packet), "{told}");
             }
             ("filter", Ok(packet)) => {
                 assert_eq!(packet.to_string(), rest, "{told}");
-                assert_eq!(
-                    packet.encoded_len(*version),
-                    Err(EncodeError::Invalid),
-                    "{told}"
-                );
+                assert_eq!(packet.encoded_len(*version), Err(EncodeError::Invalid), "{told}");
             }
             ("not-mqtt", Err(error)) => {
                 assert_eq!(error.kind, DecodeErrorKind::NotMqtt, "{told}: {error}")
             }
             ("level", Err(error)) => {
-                assert_eq!(
-                    error.kind,
-                    DecodeErrorKind::UnsupportedLevel(rest.parse().unwrap()),
-                    "{told}: {error}"
-                );
+                assert_eq!(error.kind, DecodeErrorKind::UnsupportedLevel(rest.parse().unwrap()), "{told}: {error}");
             }
             (reason, Err(error)) if reason.len() == 2 => {
                 assert_eq!(format!("{:02X}", error.reason.0), reason, "{told}: {error}");
-                let malformed = if reason == "81" {
-                    DecodeErrorKind::Malformed
-                } else {
-                    DecodeErrorKind::ProtocolError
-                };
+                let malformed =
+                    if reason == "81" { DecodeErrorKind::Malformed } else { DecodeErrorKind::ProtocolError };
                 assert_eq!(error.kind, malformed, "{told}: {error}");
                 assert!(note.contains(error.statement), "{told}: {error}");
                 assert!(error.offset <= bytes.len(), "{told}: {error}");
@@ -115,11 +89,7 @@ fn every_proper_prefix_is_not_a_packet_yet() {
             assert_eq!(log, [""; 0], "{} {len}", row.place);
             assert_eq!(reader.buffered(), len);
             // S2: the same bytes, said to be a whole packet, are a broken one; never a reason to wait.
-            assert!(
-                Packet::decode(&row.bytes[..len], row.version, row.from).is_err(),
-                "{} {len}",
-                row.place
-            );
+            assert!(Packet::decode(&row.bytes[..len], row.version, row.from).is_err(), "{} {len}", row.place);
         }
     }
 }
@@ -138,10 +108,7 @@ fn every_split_gives_the_same_packets() {
                 let mut reader = reader(&row);
                 let mut log = Vec::new();
                 for part in [a, b, c] {
-                    if !log
-                        .last()
-                        .is_some_and(|last: &String| last.starts_with("DecodeError"))
-                    {
+                    if !log.last().is_some_and(|last: &String| last.starts_with("DecodeError")) {
                         read(&mut reader, part, &mut log);
                     }
                 }
@@ -156,9 +123,7 @@ fn a_level_3_connection_is_told_from_the_others_by_its_connect_alone() {
     for version in [Version::V31, Version::V311, Version::V5] {
         let bytes = connect(version);
         for said in [Version::V31, Version::V311, Version::V5] {
-            let Ok(Packet::Connect(connect)) = Packet::decode(&bytes, said, Role::Client) else {
-                panic!()
-            };
+            let Ok(Packet::Connect(connect)) = Packet::decode(&bytes, said, Role::Client) else { panic!() };
             assert_eq!(connect.version, version);
         }
     }
@@ -166,23 +131,11 @@ fn a_level_3_connection_is_told_from_the_others_by_its_connect_alone() {
 
 #[test]
 fn an_error_says_what_where_and_which_rule() {
-    let error =
-        Packet::decode(&[0x36, 0x05, 0, 1, b'a', 0, 1], Version::V311, Role::Client).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "malformed packet: a PUBLISH of QoS 3 (byte 2, v4 [MQTT-3.3.1-4], reason code 0x81)"
-    );
-    let error = Packet::decode(
-        &[0x30, 0x05, 0, 3, b'a', b'+', b'b'],
-        Version::V311,
-        Role::Client,
-    )
-    .unwrap_err();
+    let error = Packet::decode(&[0x36, 0x05, 0, 1, b'a', 0, 1], Version::V311, Role::Client).unwrap_err();
+    assert_eq!(error.to_string(), "malformed packet: a PUBLISH of QoS 3 (byte 2, v4 [MQTT-3.3.1-4], reason code 0x81)");
+    let error = Packet::decode(&[0x30, 0x05, 0, 3, b'a', b'+', b'b'], Version::V311, Role::Client).unwrap_err();
     assert_eq!((error.offset, error.statement), (5, "v4 [MQTT-3.3.2-2]"));
     let bytes = common::parse(r#"30 LL s"a" (01 00 26 s"k" 00 02 76 00) "payload""#);
     let error = Packet::decode(&bytes, Version::V5, Role::Client).unwrap_err();
-    assert_eq!(
-        (error.offset, error.statement),
-        (bytes.len() - 8, "v5 [MQTT-1.5.4-2]")
-    );
+    assert_eq!((error.offset, error.statement), (bytes.len() - 8, "v5 [MQTT-1.5.4-2]"));
 }

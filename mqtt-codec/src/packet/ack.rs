@@ -1,4 +1,5 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP (sections 3.4 to 3.7): one shape, four names.
+use super::Sections;
 use super::kind::{self, Kinds};
 use crate::read::{Cursor, Parsed};
 use crate::rules::{self, Rule};
@@ -59,19 +60,9 @@ impl AckKind {
 
 impl<'a> Ack<'a> {
     #[inline]
-    pub(super) fn decode(
-        kind: AckKind,
-        mut cursor: Cursor<'a>,
-        version: Version,
-        from: Role,
-    ) -> Parsed<Self> {
+    pub(super) fn decode(kind: AckKind, mut cursor: Cursor<'a>, version: Version, from: Role) -> Parsed<Self> {
         let packet_id = cursor.packet_id()?;
-        let mut ack = Self {
-            kind,
-            packet_id,
-            reason: ReasonCode::SUCCESS,
-            properties: Properties::EMPTY,
-        };
+        let mut ack = Self { kind, packet_id, reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
         // v5 [X5-ACK-1]: the short form is success.
         if cursor.is_empty() {
             return Ok(ack);
@@ -93,29 +84,25 @@ impl<'a> Ack<'a> {
         Ok(ack)
     }
 
-    pub(super) fn check(&self, version: Version) -> Result<(), EncodeError> {
+    pub(super) fn plan(&self, version: Version) -> Result<Sections, EncodeError> {
         // v5 [MQTT-3.4.2-1], v5 [MQTT-3.5.2-1], v5 [MQTT-3.6.2-1], v5 [MQTT-3.7.2-1]
         if !self.reason.is_of(self.kind.packet()) {
             return Err(EncodeError::ReasonCode(self.reason));
         }
-        if version == Version::V5 {
-            self.properties.check(self.kind.packet())
-        } else {
-            Ok(())
-        }
+        self.properties.plan(version, self.kind.packet()).map(Sections::own)
     }
 
     #[inline]
-    pub(super) fn write(&self, version: Version, out: &mut impl Sink) {
+    pub(super) fn write(&self, version: Version, sections: Sections, out: &mut impl Sink) {
         let [a, b] = self.packet_id.get().to_be_bytes();
-        let plain = self.properties.is_empty();
+        let plain = sections.own == 0;
         // v4 [X311-ACK-1], v5 [X5-ACK-1]: nothing is written that goes without saying.
         if version != Version::V5 || (plain && self.reason == ReasonCode::SUCCESS) {
             return out.put(&[a, b]);
         }
         out.put(&[a, b, self.reason.0]);
         if !plain {
-            self.properties.write(out);
+            self.properties.write(sections.own, out);
         }
     }
 }

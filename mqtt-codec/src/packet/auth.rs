@@ -1,5 +1,5 @@
 //! AUTH (section 3.15).
-use super::kind;
+use super::{Sections, kind};
 use crate::read::{Cursor, Parsed};
 use crate::write::Sink;
 use crate::{EncodeError, Properties, ReasonCode, Role, Version, rules};
@@ -17,11 +17,7 @@ impl<'a> Auth<'a> {
     pub(super) fn decode(mut cursor: Cursor<'a>, from: Role) -> Parsed<Self> {
         let code_at = cursor;
         // v5 [X5-AUTH-2]: the short forms of other packets would be success here, but they lack the method that must be there.
-        let reason = ReasonCode(
-            cursor
-                .u8()
-                .map_err(|fault| fault.or_missing(&rules::AUTH_METHOD))?,
-        );
+        let reason = ReasonCode(cursor.u8().map_err(|fault| fault.or_missing(&rules::AUTH_METHOD))?);
         // v5 [MQTT-3.15.2-1]
         if !reason.is_of(kind::AUTH) {
             return Err(code_at.fault(&rules::AUTH_CODE));
@@ -37,7 +33,7 @@ impl<'a> Auth<'a> {
         Ok(Self { reason, properties })
     }
 
-    pub(super) fn check(&self, version: Version) -> Result<(), EncodeError> {
+    pub(super) fn plan(&self, version: Version) -> Result<Sections, EncodeError> {
         if version != Version::V5 {
             return Err(EncodeError::Invalid);
         }
@@ -45,16 +41,16 @@ impl<'a> Auth<'a> {
         if !self.reason.is_of(kind::AUTH) {
             return Err(EncodeError::ReasonCode(self.reason));
         }
-        self.properties.check(kind::AUTH)?;
+        let len = self.properties.plan(version, kind::AUTH)?;
         // v5 [X5-AUTH-2]
         if self.properties.authentication_method().is_none() {
             return Err(EncodeError::Property);
         }
-        Ok(())
+        Ok(Sections::own(len))
     }
 
-    pub(super) fn write(&self, out: &mut impl Sink) {
+    pub(super) fn write(&self, sections: Sections, out: &mut impl Sink) {
         out.u8(self.reason.0);
-        self.properties.write(out);
+        self.properties.write(sections.own, out);
     }
 }

@@ -1,5 +1,5 @@
 //! CONNACK (section 3.2).
-use super::kind;
+use super::{Sections, kind};
 use crate::read::{Cursor, Parsed};
 use crate::write::Sink;
 use crate::{EncodeError, Properties, ReasonCode, Role, Version, rules};
@@ -32,28 +32,18 @@ impl<'a> Connack<'a> {
             if !reason.is_of(kind::CONNACK) {
                 return Err(code_at.fault(&rules::CONNACK_CODE));
             }
-            (
-                reason,
-                Properties::decode(&mut cursor, kind::CONNACK, Role::Server)?,
-            )
+            (reason, Properties::decode(&mut cursor, kind::CONNACK, Role::Server)?)
         } else {
             if code > 5 {
                 return Err(code_at.fault(&rules::CONNACK_CODE));
             }
-            (
-                ReasonCode::from_connack_return_code(code),
-                Properties::EMPTY,
-            )
+            (ReasonCode::from_connack_return_code(code), Properties::EMPTY)
         };
         cursor.finish()?;
-        Ok(Self {
-            session_present,
-            reason,
-            properties,
-        })
+        Ok(Self { session_present, reason, properties })
     }
 
-    pub(super) fn check(&self, version: Version) -> Result<(), EncodeError> {
+    pub(super) fn plan(&self, version: Version) -> Result<Sections, EncodeError> {
         // v5 [MQTT-3.2.2-8]; v4: a code that has no return code cannot be said (the server closes instead).
         let known = match version {
             Version::V5 => self.reason.is_of(kind::CONNACK),
@@ -62,21 +52,17 @@ impl<'a> Connack<'a> {
         if !known {
             return Err(EncodeError::ReasonCode(self.reason));
         }
-        if version == Version::V5 {
-            self.properties.check(kind::CONNACK)
-        } else {
-            Ok(())
-        }
+        self.properties.plan(version, kind::CONNACK).map(Sections::own)
     }
 
-    pub(super) fn write(&self, version: Version, out: &mut impl Sink) {
+    pub(super) fn write(&self, version: Version, sections: Sections, out: &mut impl Sink) {
         // v5 [MQTT-3.2.2-1]; v3 [X31-CACK-1]: 3.1 keeps the whole byte at 0.
         let flags = u8::from(self.session_present && version != Version::V31);
         match (version, self.reason.to_connack_return_code()) {
             (Version::V31 | Version::V311, Some(code)) => out.put(&[flags, code]),
             _ => {
                 out.put(&[flags, self.reason.0]);
-                self.properties.write(out);
+                self.properties.write(sections.own, out);
             }
         }
     }

@@ -1,5 +1,5 @@
 //! CONNECT (section 3.1).
-use super::kind;
+use super::{Sections, kind};
 use crate::read::{Cursor, Parsed};
 use crate::write::Sink;
 use crate::{EncodeError, Properties, Qos, Role, TopicName, Utf8, Version, rules};
@@ -58,6 +58,7 @@ pub(crate) fn version_of(frame: &[u8]) -> Option<Version> {
     read_version(&mut cursor).ok()
 }
 
+#[inline]
 fn read_version(cursor: &mut Cursor<'_>) -> Parsed<Version> {
     let at = *cursor;
     let wrong_name = at.fault(&rules::PROTOCOL_NAME);
@@ -76,6 +77,7 @@ fn read_version(cursor: &mut Cursor<'_>) -> Parsed<Version> {
 }
 
 impl<'a> Connect<'a> {
+    #[inline]
     pub(super) fn decode(mut cursor: Cursor<'a>) -> Parsed<Self> {
         let version = read_version(&mut cursor)?;
         let flags_at = cursor;
@@ -85,33 +87,19 @@ impl<'a> Connect<'a> {
         let properties = read_properties(&mut cursor, version, kind::CONNECT)?;
         // v5 [MQTT-3.1.3-1], v4 [MQTT-3.1.3-1]: the order of the payload is fixed.
         // v5 [MQTT-3.1.3-3], v5 [MQTT-3.1.3-4], v4 [MQTT-3.1.3-3], v4 [MQTT-3.1.3-4]: the client identifier is always there, and a UTF-8 string.
-        let client_id = cursor
-            .text_or(&rules::CLIENT_ID_UTF8)
-            .map_err(|fault| fault.or_missing(&rules::CLIENT_ID))?;
-        let will = if flags & WILL == 0 {
-            None
-        } else {
-            Some(read_will(&mut cursor, flags, version)?)
-        };
+        let client_id = cursor.text_or(&rules::CLIENT_ID_UTF8).map_err(|fault| fault.or_missing(&rules::CLIENT_ID))?;
+        let will = if flags & WILL == 0 { None } else { Some(read_will(&mut cursor, flags, version)?) };
         // v3 [X31-CON-3]: the flag may be set and the field absent; the length of the packet decides.
         let there = |cursor: Cursor<'_>| version != Version::V31 || !cursor.is_empty();
         let user_name = if flags & USER_NAME != 0 && there(cursor) {
             // v5 [MQTT-3.1.2-17], v5 [MQTT-3.1.3-12], v4 [MQTT-3.1.2-19], v4 [MQTT-3.1.3-11]
-            Some(
-                cursor
-                    .text_or(&rules::USER_NAME_UTF8)
-                    .map_err(|fault| fault.or_missing(&rules::USER_NAME))?,
-            )
+            Some(cursor.text_or(&rules::USER_NAME_UTF8).map_err(|fault| fault.or_missing(&rules::USER_NAME))?)
         } else {
             None
         };
         let password = if flags & PASSWORD != 0 && there(cursor) {
             // v5 [MQTT-3.1.2-19], v4 [MQTT-3.1.2-21]: a password is binary.
-            Some(
-                cursor
-                    .binary()
-                    .map_err(|fault| fault.or_missing(&rules::PASSWORD))?,
-            )
+            Some(cursor.binary().map_err(|fault| fault.or_missing(&rules::PASSWORD))?)
         } else {
             None
         };
@@ -134,30 +122,23 @@ impl<'a> Connect<'a> {
         })
     }
 
-    pub(super) fn check(&self) -> Result<(), EncodeError> {
-        if self.version == Version::V5 {
-            self.properties.check(kind::CONNECT)?;
-        } else if self.password.is_some() && self.user_name.is_none() {
-            // v4 [MQTT-3.1.2-22]: a password needs a user name (5.0 lets it stand alone).
+    pub(super) fn plan(&self) -> Result<Sections, EncodeError> {
+        // v4 [MQTT-3.1.2-22]: a password needs a user name (5.0 lets it stand alone).
+        if self.version != Version::V5 && self.password.is_some() && self.user_name.is_none() {
             return Err(EncodeError::Invalid);
         }
-        if self.password.is_some_and(too_long) {
+        if self.password.is_some_and(too_long) || self.will.as_ref().is_some_and(|will| too_long(will.payload)) {
             return Err(EncodeError::StringTooLong);
         }
-        let Some(will) = &self.will else {
-            return Ok(());
+        let own = self.properties.plan(self.version, kind::CONNECT)?;
+        let will = match &self.will {
+            Some(will) => will.properties.plan(self.version, kind::WILL)?,
+            None => 0,
         };
-        if self.version == Version::V5 {
-            will.properties.check(kind::WILL)?;
-        }
-        if too_long(will.payload) {
-            Err(EncodeError::StringTooLong)
-        } else {
-            Ok(())
-        }
+        Ok(Sections { own, will })
     }
 
-    pub(super) fn write(&self, out: &mut impl Sink) {
+    pub(super) fn write(&self, sections: Sections, out: &mut impl Sink) {
         match self.version {
             // v3 [X31-CON-1]
             Version::V31 => out.put(b"\0\x06MQIsdp\x03"),
@@ -167,14 +148,14 @@ impl<'a> Connect<'a> {
         let [a, b] = self.keep_alive.to_be_bytes();
         out.put(&[self.flags(), a, b]);
         if self.version == Version::V5 {
-            self.properties.write(out);
+            self.properties.write(sections.own, out);
         }
         // v5 [MQTT-3.1.3-1], v4 [MQTT-3.1.3-1]
         out.binary(self.client_id.as_bytes());
         if let Some(will) = &self.will {
             // v5 [MQTT-3.1.2-9], v4 [MQTT-3.1.2-9]: the flag and the fields go together.
             if self.version == Version::V5 {
-                will.properties.write(out);
+                will.properties.write(sections.will, out);
             }
             out.binary(will.topic.as_bytes());
             out.binary(will.payload);
@@ -203,6 +184,7 @@ fn too_long(bytes: &[u8]) -> bool {
     bytes.len() > usize::from(u16::MAX)
 }
 
+#[inline]
 fn check_flags(flags: u8, version: Version) -> Result<(), &'static rules::Rule> {
     // v5 [MQTT-3.1.2-3], v4 [MQTT-3.1.2-3]
     if flags & RESERVED != 0 {
@@ -235,30 +217,16 @@ fn read_will<'a>(cursor: &mut Cursor<'a>, flags: u8, version: Version) -> Parsed
     let missing = |fault: crate::error::Fault| fault.or_missing(&rules::WILL_MISSING);
     let properties = read_properties(cursor, version, kind::WILL).map_err(missing)?;
     // v5 [MQTT-3.1.3-11], v4 [MQTT-3.1.3-10]: a UTF-8 string, and a topic name.
-    let topic = cursor
-        .topic(
-            &rules::WILL_TOPIC_EMPTY,
-            &rules::TOPIC_WILDCARD,
-            &rules::WILL_TOPIC_UTF8,
-        )
-        .map_err(missing)?;
+    let topic =
+        cursor.topic(&rules::WILL_TOPIC_EMPTY, &rules::TOPIC_WILDCARD, &rules::WILL_TOPIC_UTF8).map_err(missing)?;
     // v5 [X5-CON-10]: whether the payload is the text it claims to be is the server's to judge; it may be any bytes here.
     let payload = cursor.binary().map_err(missing)?;
     let qos = Qos::new((flags & WILL_QOS) >> 3).unwrap_or_default();
-    Ok(Will {
-        topic,
-        payload,
-        qos,
-        retain: flags & WILL_RETAIN != 0,
-        properties,
-    })
+    Ok(Will { topic, payload, qos, retain: flags & WILL_RETAIN != 0, properties })
 }
 
-fn read_properties<'a>(
-    cursor: &mut Cursor<'a>,
-    version: Version,
-    packet: kind::Kinds,
-) -> Parsed<Properties<'a>> {
+#[inline]
+fn read_properties<'a>(cursor: &mut Cursor<'a>, version: Version, packet: kind::Kinds) -> Parsed<Properties<'a>> {
     match version {
         Version::V5 => Properties::decode(cursor, packet, Role::Client),
         Version::V31 | Version::V311 => Ok(Properties::EMPTY),

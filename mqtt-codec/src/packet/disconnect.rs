@@ -1,5 +1,5 @@
 //! DISCONNECT (section 3.14).
-use super::kind;
+use super::{Sections, kind};
 use crate::read::{Cursor, Parsed};
 use crate::write::Sink;
 use crate::{EncodeError, Properties, ReasonCode, Role, Version, rules};
@@ -15,10 +15,7 @@ pub struct Disconnect<'a> {
 
 impl<'a> Disconnect<'a> {
     pub(super) fn decode(mut cursor: Cursor<'a>, version: Version, from: Role) -> Parsed<Self> {
-        let mut disconnect = Self {
-            reason: ReasonCode::SUCCESS,
-            properties: Properties::EMPTY,
-        };
+        let mut disconnect = Self { reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
         // v5 [X5-DISC-1]: the short forms.
         if cursor.is_empty() {
             return Ok(disconnect);
@@ -39,7 +36,7 @@ impl<'a> Disconnect<'a> {
         Ok(disconnect)
     }
 
-    pub(super) fn check(&self, version: Version) -> Result<(), EncodeError> {
+    pub(super) fn plan(&self, version: Version) -> Result<Sections, EncodeError> {
         // v5 [MQTT-3.14.2-1]; before 5.0 there is no room for a code, and leaving out 0x04 would lose the will.
         let known = if version == Version::V5 {
             self.reason.is_of(kind::DISCONNECT)
@@ -49,22 +46,18 @@ impl<'a> Disconnect<'a> {
         if !known {
             return Err(EncodeError::ReasonCode(self.reason));
         }
-        if version == Version::V5 {
-            self.properties.check(kind::DISCONNECT)
-        } else {
-            Ok(())
-        }
+        self.properties.plan(version, kind::DISCONNECT).map(Sections::own)
     }
 
-    pub(super) fn write(&self, version: Version, out: &mut impl Sink) {
-        let plain = self.properties.is_empty();
+    pub(super) fn write(&self, version: Version, sections: Sections, out: &mut impl Sink) {
+        let plain = sections.own == 0;
         // v5 [X5-DISC-1]: nothing is written that goes without saying.
         if version != Version::V5 || (plain && self.reason == ReasonCode::SUCCESS) {
             return;
         }
         out.u8(self.reason.0);
         if !plain {
-            self.properties.write(out);
+            self.properties.write(sections.own, out);
         }
     }
 }

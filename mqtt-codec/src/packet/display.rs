@@ -34,22 +34,11 @@ impl fmt::Display for Packet<'_> {
                 diagnostics(f, packet.properties)
             }
             Self::Connack(packet) => {
-                write!(
-                    f,
-                    "CONNACK {:?} present {}",
-                    packet.reason,
-                    u8::from(packet.session_present)
-                )?;
+                write!(f, "CONNACK {:?} present {}", packet.reason, u8::from(packet.session_present))?;
                 diagnostics(f, packet.properties)
             }
             Self::Publish(packet) => {
-                write!(
-                    f,
-                    "PUBLISH q{} r{} d{}",
-                    packet.qos as u8,
-                    u8::from(packet.retain),
-                    u8::from(packet.dup)
-                )?;
+                write!(f, "PUBLISH q{} r{} d{}", packet.qos as u8, u8::from(packet.retain), u8::from(packet.dup))?;
                 if let Some(id) = packet.packet_id {
                     write!(f, " id {}", id.get())?;
                 }
@@ -70,34 +59,23 @@ impl fmt::Display for Packet<'_> {
                     AckKind::Pubrel => "PUBREL",
                     AckKind::Pubcomp => "PUBCOMP",
                 };
-                write!(
-                    f,
-                    "{name} id {} {:?}",
-                    packet.packet_id.get(),
-                    packet.reason
-                )?;
+                write!(f, "{name} id {} {:?}", packet.packet_id.get(), packet.reason)?;
                 diagnostics(f, packet.properties)
             }
             Self::Subscribe(packet) => {
                 write!(f, "SUBSCRIBE id {}", packet.packet_id.get())?;
-                packet
-                    .subscriptions
-                    .iter()
-                    .try_for_each(|subscription| match subscription {
-                        Ok(subscription) => {
-                            f.write_str(" ")?;
-                            line(f, subscription.filter.as_str())?;
-                            write!(f, " q{}", subscription.options.qos as u8)
-                        }
-                        Err(_) => f.write_str(" (bad filter)"),
-                    })
+                packet.subscriptions.iter().try_for_each(|subscription| match subscription {
+                    Ok(subscription) => {
+                        f.write_str(" ")?;
+                        line(f, subscription.filter.as_str())?;
+                        write!(f, " q{}", subscription.options.qos as u8)
+                    }
+                    Err(_) => f.write_str(" (bad filter)"),
+                })
             }
             Self::Suback(packet) => {
                 write!(f, "SUBACK id {}", packet.packet_id.get())?;
-                packet
-                    .codes
-                    .iter()
-                    .try_for_each(|code| write!(f, " {code:?}"))?;
+                packet.codes.iter().try_for_each(|code| write!(f, " {code:?}"))?;
                 diagnostics(f, packet.properties)
             }
             Self::Unsubscribe(packet) => {
@@ -109,10 +87,7 @@ impl fmt::Display for Packet<'_> {
             }
             Self::Unsuback(packet) => {
                 write!(f, "UNSUBACK id {}", packet.packet_id.get())?;
-                packet
-                    .codes
-                    .iter()
-                    .try_for_each(|code| write!(f, " {code:?}"))?;
+                packet.codes.iter().try_for_each(|code| write!(f, " {code:?}"))?;
                 diagnostics(f, packet.properties)
             }
             Self::Pingreq => f.write_str("PINGREQ"),

@@ -68,6 +68,36 @@ pub enum Packet<'a> {
     Auth(Auth<'a>),
 }
 
+/// How many bytes the property sections of a packet take, without their lengths.
+#[derive(Clone, Copy)]
+struct Sections {
+    own: usize,
+    /// Of the will inside a CONNECT.
+    will: usize,
+}
+
+impl Sections {
+    const fn own(own: usize) -> Self {
+        Self { own, will: 0 }
+    }
+}
+
+/// The lengths of a packet that can be sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan {
+    sections: Sections,
+    /// The Remaining Length.
+    body: usize,
+}
+
+impl Plan {
+    /// Bytes on the wire, fixed header included.
+    #[inline]
+    pub(crate) const fn total(self) -> usize {
+        1 + vbi_len(self.body) + self.body
+    }
+}
+
 impl<'a> Packet<'a> {
     /// Decodes one whole packet that `from` sent. `version` is that of the connection; a CONNECT brings its own.
     ///
@@ -79,8 +109,7 @@ impl<'a> Packet<'a> {
     #[inline]
     pub fn decode(frame: &'a [u8], version: Version, from: Role) -> Result<Self, DecodeError> {
         // v5 [X5-ERR-2]: of several faults the first one found is reported.
-        decode(frame, version, from)
-            .map_err(|fault| fault.in_frame(frame, version_of(frame).unwrap_or(version)))
+        decode(frame, version, from).map_err(|fault| fault.in_frame(frame, version_of(frame).unwrap_or(version)))
     }
 
     /// Bytes on the wire, fixed header included.
@@ -89,8 +118,7 @@ impl<'a> Packet<'a> {
     ///
     /// Those of [`encode`](Self::encode).
     pub fn encoded_len(&self, version: Version) -> Result<usize, EncodeError> {
-        let body = self.body_len(version)?;
-        Ok(1 + vbi_len(body) + body)
+        self.plan(version).map(Plan::total)
     }
 
     /// Appends the packet to `out`. On an error nothing was written.
@@ -100,11 +128,11 @@ impl<'a> Packet<'a> {
     /// What `version` does not have, a field that is too long, or fields that contradict each other.
     #[inline]
     pub fn encode(&self, version: Version, out: &mut impl BufMut) -> Result<(), EncodeError> {
-        let body = self.body_len(version)?;
-        if out.remaining_mut() < 1 + vbi_len(body) + body {
+        let plan = self.plan(version)?;
+        if out.remaining_mut() < plan.total() {
             return Err(EncodeError::NoRoom);
         }
-        self.write(version, body, out);
+        self.write(version, plan, out);
         Ok(())
     }
 
@@ -115,20 +143,15 @@ impl<'a> Packet<'a> {
         // v5 [MQTT-3.2.2-20], v5 [MQTT-3.4.2-3], v5 [MQTT-3.5.2-3], v5 [MQTT-3.6.2-3], v5 [MQTT-3.7.2-3], v5 [MQTT-3.9.2-2], v5 [MQTT-3.11.2-2],
         // v5 [MQTT-3.14.2-4], v5 [MQTT-3.15.2-3]: no User Property that the receiver has no room for.
         let fits = |packet: &Packet<'a>| {
-            packet
-                .encoded_len(version)
-                .is_ok_and(|len| u32::try_from(len).is_ok_and(|len| len <= limit))
+            packet.encoded_len(version).is_ok_and(|len| u32::try_from(len).is_ok_and(|len| len <= limit))
         };
         if fits(self) {
             return Some(*self);
         }
-        [
-            Properties::without_user_properties,
-            Properties::without_diagnostics,
-        ]
-        .into_iter()
-        .map(|trim| self.trimmed(trim))
-        .find(fits)
+        [Properties::without_user_properties, Properties::without_diagnostics]
+            .into_iter()
+            .map(|trim| self.trimmed(trim))
+            .find(fits)
     }
 
     fn trimmed(mut self, trim: fn(Properties<'a>) -> Properties<'a>) -> Self {
@@ -150,38 +173,34 @@ impl<'a> Packet<'a> {
         self
     }
 
-    /// The Remaining Length, once the packet is found to be one that can be sent.
+    /// The lengths that go in front, once the packet is found to be one that can be sent.
     #[inline]
-    pub(crate) fn body_len(&self, version: Version) -> Result<usize, EncodeError> {
-        match self {
-            Self::Connect(packet) => packet.check()?,
-            Self::Connack(packet) => packet.check(version)?,
-            Self::Publish(packet) => packet.check(version)?,
-            Self::Ack(packet) => packet.check(version)?,
-            Self::Subscribe(packet) => packet.check(version)?,
-            Self::Suback(packet) => packet.check(version)?,
-            Self::Unsubscribe(packet) => packet.check(version)?,
-            Self::Unsuback(packet) => packet.check(version)?,
-            Self::Pingreq | Self::Pingresp => {}
-            Self::Disconnect(packet) => packet.check(version)?,
-            Self::Auth(packet) => packet.check(version)?,
-        }
+    pub(crate) fn plan(&self, version: Version) -> Result<Plan, EncodeError> {
+        let sections = match self {
+            Self::Connect(packet) => packet.plan()?,
+            Self::Connack(packet) => packet.plan(version)?,
+            Self::Publish(packet) => packet.plan(version)?,
+            Self::Ack(packet) => packet.plan(version)?,
+            Self::Subscribe(packet) => packet.plan(version)?,
+            Self::Suback(packet) => packet.plan(version)?,
+            Self::Unsubscribe(packet) => packet.plan(version)?,
+            Self::Unsuback(packet) => packet.plan(version)?,
+            Self::Pingreq | Self::Pingresp => Sections::own(0),
+            Self::Disconnect(packet) => packet.plan(version)?,
+            Self::Auth(packet) => packet.plan(version)?,
+        };
         let mut count = Count(0);
-        self.write_body(version, &mut count);
-        if count.0 > VBI_MAX {
-            Err(EncodeError::PacketTooLarge)
-        } else {
-            Ok(count.0)
-        }
+        self.write_body(version, sections, &mut count);
+        let body = count.0;
+        if body > VBI_MAX { Err(EncodeError::PacketTooLarge) } else { Ok(Plan { sections, body }) }
     }
 
-    /// Writes a packet whose Remaining Length is known to be `body`.
+    /// Writes a packet as planned.
     #[inline]
-    pub(crate) fn write(&self, version: Version, body: usize, out: &mut impl BufMut) {
+    pub(crate) fn write(&self, version: Version, plan: Plan, out: &mut impl BufMut) {
         let mut out = Writer(out);
-        out.u8(self.first_byte());
-        out.vbi(body);
-        self.write_body(version, &mut out);
+        out.header(self.first_byte(), plan.body);
+        self.write_body(version, plan.sections, &mut out);
     }
 
     /// v5 [MQTT-2.1.3-1], v4 [MQTT-2.2.2-1]: the flags of each type are fixed, but for PUBLISH.
@@ -204,19 +223,19 @@ impl<'a> Packet<'a> {
     }
 
     #[inline]
-    fn write_body(&self, version: Version, out: &mut impl Sink) {
+    fn write_body(&self, version: Version, sections: Sections, out: &mut impl Sink) {
         match self {
-            Self::Connect(packet) => packet.write(out),
-            Self::Connack(packet) => packet.write(version, out),
-            Self::Publish(packet) => packet.write(version, out),
-            Self::Ack(packet) => packet.write(version, out),
-            Self::Subscribe(packet) => packet.write(version, out),
-            Self::Suback(packet) => packet.write(version, out),
-            Self::Unsubscribe(packet) => packet.write(version, out),
-            Self::Unsuback(packet) => packet.write(version, out),
+            Self::Connect(packet) => packet.write(sections, out),
+            Self::Connack(packet) => packet.write(version, sections, out),
+            Self::Publish(packet) => packet.write(version, sections, out),
+            Self::Ack(packet) => packet.write(version, sections, out),
+            Self::Subscribe(packet) => packet.write(version, sections, out),
+            Self::Suback(packet) => packet.write(version, sections, out),
+            Self::Unsubscribe(packet) => packet.write(version, sections, out),
+            Self::Unsuback(packet) => packet.write(version, sections, out),
             Self::Pingreq | Self::Pingresp => {}
-            Self::Disconnect(packet) => packet.write(version, out),
-            Self::Auth(packet) => packet.write(out),
+            Self::Disconnect(packet) => packet.write(version, sections, out),
+            Self::Auth(packet) => packet.write(sections, out),
         }
     }
 }
@@ -232,8 +251,7 @@ fn decode<'a>(frame: &'a [u8], version: Version, from: Role) -> Parsed<Packet<'a
     if first >> 4 == 3 {
         return Publish::decode(flags, body, version, from).map(Packet::Publish);
     }
-    check_header(first >> 4, flags, version, from)
-        .map_err(|rule| Cursor::new(frame).fault(rule))?;
+    check_header(first >> 4, flags, version, from).map_err(|rule| Cursor::new(frame).fault(rule))?;
     Ok(match first >> 4 {
         1 => Packet::Connect(Connect::decode(body)?),
         2 => Packet::Connack(Connack::decode(body, version)?),

@@ -1,5 +1,5 @@
 //! PUBLISH (section 3.3): the hot path.
-use super::kind;
+use super::{Sections, kind};
 use crate::read::{Cursor, Parsed};
 use crate::write::Sink;
 use crate::{EncodeError, PacketId, Properties, Qos, Role, TopicName, Version, rules};
@@ -29,12 +29,7 @@ const RETAIN: u8 = 0x01;
 impl<'a> Publish<'a> {
     /// `flags` are the low four bits of the first byte.
     #[inline]
-    pub(super) fn decode(
-        flags: u8,
-        mut cursor: Cursor<'a>,
-        version: Version,
-        from: Role,
-    ) -> Parsed<Self> {
+    pub(super) fn decode(flags: u8, mut cursor: Cursor<'a>, version: Version, from: Role) -> Parsed<Self> {
         let start = cursor;
         // v5 [MQTT-3.3.1-4], v4 [MQTT-3.3.1-4]
         let Some(qos) = Qos::new((flags >> 1) & 3) else {
@@ -51,18 +46,10 @@ impl<'a> Publish<'a> {
                 cursor.take(2)?;
                 None
             }
-            _ => Some(cursor.topic(
-                &rules::TOPIC_EMPTY,
-                &rules::TOPIC_WILDCARD,
-                &rules::TOPIC_UTF8,
-            )?),
+            _ => Some(cursor.topic(&rules::TOPIC_EMPTY, &rules::TOPIC_WILDCARD, &rules::TOPIC_UTF8)?),
         };
         // v5 [MQTT-2.2.1-2], v4 [MQTT-2.3.1-5]: QoS 0 has no identifier.
-        let packet_id = if qos == Qos::AtMostOnce {
-            None
-        } else {
-            Some(cursor.packet_id()?)
-        };
+        let packet_id = if qos == Qos::AtMostOnce { None } else { Some(cursor.packet_id()?) };
         let properties = match version {
             Version::V5 => Properties::decode(&mut cursor, kind::PUBLISH, from)?,
             Version::V31 | Version::V311 => Properties::EMPTY,
@@ -71,15 +58,7 @@ impl<'a> Publish<'a> {
         if topic.is_none() && properties.topic_alias().is_none() {
             return Err(start.fault(&rules::TOPIC_EMPTY));
         }
-        Ok(Self {
-            dup,
-            qos,
-            retain: flags & RETAIN != 0,
-            topic,
-            packet_id,
-            properties,
-            payload: cursor.take_all(),
-        })
+        Ok(Self { dup, qos, retain: flags & RETAIN != 0, topic, packet_id, properties, payload: cursor.take_all() })
     }
 
     pub(super) fn flags(&self) -> u8 {
@@ -88,32 +67,28 @@ impl<'a> Publish<'a> {
     }
 
     #[inline]
-    pub(super) fn check(&self, version: Version) -> Result<(), EncodeError> {
+    pub(super) fn plan(&self, version: Version) -> Result<Sections, EncodeError> {
         let with_id = self.qos != Qos::AtMostOnce;
         // v5 [MQTT-2.2.1-2], v5 [MQTT-3.3.1-2], v4 [MQTT-2.3.1-1], v4 [MQTT-2.3.1-5], v4 [MQTT-3.3.1-2]
         if self.packet_id.is_some() != with_id || (self.dup && !with_id) {
             return Err(EncodeError::Invalid);
         }
-        if version == Version::V5 {
-            self.properties.check(kind::PUBLISH)?;
-        }
+        let len = self.properties.plan(version, kind::PUBLISH)?;
         // v5 [X5-PUB-1], v4 [X311-PUB-1]
-        if self.topic.is_none()
-            && (version != Version::V5 || self.properties.topic_alias().is_none())
-        {
+        if self.topic.is_none() && (version != Version::V5 || self.properties.topic_alias().is_none()) {
             return Err(EncodeError::Invalid);
         }
-        Ok(())
+        Ok(Sections::own(len))
     }
 
     #[inline]
-    pub(super) fn write(&self, version: Version, out: &mut impl Sink) {
+    pub(super) fn write(&self, version: Version, sections: Sections, out: &mut impl Sink) {
         out.binary(self.topic.map_or(&[], TopicName::as_bytes));
         if let Some(id) = self.packet_id {
             out.u16(id.get());
         }
         if version == Version::V5 {
-            self.properties.write(out);
+            self.properties.write(sections.own, out);
         }
         out.put(self.payload);
     }

@@ -1,4 +1,5 @@
 //! SUBACK and UNSUBACK (sections 3.9 and 3.11).
+use super::Sections;
 use super::kind::{self, Kinds};
 use crate::read::{Cursor, Parsed};
 use crate::rules;
@@ -51,9 +52,7 @@ impl<'a> ReasonCodes<'a> {
 
     /// The first that is not one of `packet`'s, and where it is.
     fn stranger(self, packet: Kinds) -> Option<(usize, ReasonCode)> {
-        self.iter()
-            .enumerate()
-            .find(|(_, code)| !code.is_of(packet))
+        self.iter().enumerate().find(|(_, code)| !code.is_of(packet))
     }
 }
 
@@ -66,9 +65,9 @@ impl fmt::Debug for ReasonCodes<'_> {
 /// Whether SUBACK has `code` in `version`.
 fn is_suback_code(code: ReasonCode, version: Version) -> bool {
     match version {
-        Version::V5 => code.is_of(kind::SUBACK), // v5 [MQTT-3.9.3-2]
+        Version::V5 => code.is_of(kind::SUBACK),         // v5 [MQTT-3.9.3-2]
         Version::V311 => matches!(code.0, 0..=2 | 0x80), // v4 [MQTT-3.9.3-2]
-        Version::V31 => matches!(code.0, 0..=2), // v3 [X31-SUB-1]
+        Version::V31 => matches!(code.0, 0..=2),         // v3 [X31-SUB-1]
     }
 }
 
@@ -90,14 +89,10 @@ impl<'a> Suback<'a> {
                 return Err(at.fault(&rules::SUBACK_CODE));
             }
         }
-        Ok(Self {
-            packet_id,
-            properties,
-            codes,
-        })
+        Ok(Self { packet_id, properties, codes })
     }
 
-    pub(super) fn check(&self, version: Version) -> Result<(), EncodeError> {
+    pub(super) fn plan(&self, version: Version) -> Result<Sections, EncodeError> {
         if self.codes.len() == 0 {
             return Err(EncodeError::Invalid);
         }
@@ -105,31 +100,23 @@ impl<'a> Suback<'a> {
         if let Some((_, code)) = self.codes.stranger(kind::SUBACK) {
             return Err(EncodeError::ReasonCode(code));
         }
-        match version {
-            Version::V5 => self.properties.check(kind::SUBACK),
-            Version::V311 => Ok(()),
-            // v3 [X31-SUB-1]: there is no way to say that a filter was refused.
-            Version::V31 => self
-                .codes
-                .iter()
-                .find(|code| code.is_error())
-                .map_or(Ok(()), |code| Err(EncodeError::ReasonCode(code))),
+        // v3 [X31-SUB-1]: there is no way to say that a filter was refused.
+        let failure = self.codes.iter().find(|code| code.is_error());
+        if let (Version::V31, Some(code)) = (version, failure) {
+            return Err(EncodeError::ReasonCode(code));
         }
+        self.properties.plan(version, kind::SUBACK).map(Sections::own)
     }
 
-    pub(super) fn write(&self, version: Version, out: &mut impl Sink) {
+    pub(super) fn write(&self, version: Version, sections: Sections, out: &mut impl Sink) {
         out.u16(self.packet_id.get());
         if version == Version::V5 {
-            self.properties.write(out);
+            self.properties.write(sections.own, out);
             return out.put(self.codes.0);
         }
         for code in self.codes.iter() {
             // v4 [MQTT-3.9.3-2]: one failure stands for all.
-            out.u8(if code.is_error() {
-                ReasonCode::UNSPECIFIED_ERROR.0
-            } else {
-                code.0
-            });
+            out.u8(if code.is_error() { ReasonCode::UNSPECIFIED_ERROR.0 } else { code.0 });
         }
     }
 }
@@ -140,11 +127,7 @@ impl<'a> Unsuback<'a> {
         if version != Version::V5 {
             // v4 [X311-ACK-1]: an identifier and nothing else.
             cursor.finish_or(&rules::ACK_LENGTH)?;
-            return Ok(Self {
-                packet_id,
-                properties: Properties::EMPTY,
-                codes: ReasonCodes(&[]),
-            });
+            return Ok(Self { packet_id, properties: Properties::EMPTY, codes: ReasonCodes(&[]) });
         }
         let properties = Properties::decode(&mut cursor, kind::UNSUBACK, Role::Server)?;
         // v5 [MQTT-3.11.3-2]: one code per filter, so at least one.
@@ -156,31 +139,24 @@ impl<'a> Unsuback<'a> {
             cursor.take(offset)?;
             return Err(cursor.fault(&rules::UNSUBACK_CODE));
         }
-        Ok(Self {
-            packet_id,
-            properties,
-            codes,
-        })
+        Ok(Self { packet_id, properties, codes })
     }
 
-    pub(super) fn check(&self, version: Version) -> Result<(), EncodeError> {
+    pub(super) fn plan(&self, version: Version) -> Result<Sections, EncodeError> {
         // v5 [MQTT-3.11.3-2]
         if let Some((_, code)) = self.codes.stranger(kind::UNSUBACK) {
             return Err(EncodeError::ReasonCode(code));
         }
-        if version != Version::V5 {
-            return Ok(());
-        }
-        if self.codes.len() == 0 {
+        if version == Version::V5 && self.codes.len() == 0 {
             return Err(EncodeError::Invalid);
         }
-        self.properties.check(kind::UNSUBACK)
+        self.properties.plan(version, kind::UNSUBACK).map(Sections::own)
     }
 
-    pub(super) fn write(&self, version: Version, out: &mut impl Sink) {
+    pub(super) fn write(&self, version: Version, sections: Sections, out: &mut impl Sink) {
         out.u16(self.packet_id.get());
         if version == Version::V5 {
-            self.properties.write(out);
+            self.properties.write(sections.own, out);
             out.put(self.codes.0);
         }
     }

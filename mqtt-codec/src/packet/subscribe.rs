@@ -1,6 +1,6 @@
 //! SUBSCRIBE (section 3.8).
 use super::filters::split_filter;
-use super::kind;
+use super::{Sections, kind};
 use crate::read::{Cursor, Parsed};
 use crate::rules::{self, Rule};
 use crate::write::Sink;
@@ -65,11 +65,7 @@ impl SubscribeOptions {
         }
         // v5 [X5-SUB-1], v4 [MQTT-3.8.3-4]
         let Some(qos) = Qos::new(byte & 3) else {
-            return Err(if version == Version::V5 {
-                &rules::SUBSCRIBE_QOS
-            } else {
-                &rules::OPTIONS
-            });
+            return Err(if version == Version::V5 { &rules::SUBSCRIBE_QOS } else { &rules::OPTIONS });
         };
         let retain_handling = match byte >> 4 & 3 {
             0 => RetainHandling::Always,
@@ -91,11 +87,7 @@ impl SubscribeOptions {
             return qos;
         }
         let no_local = if self.no_local { NO_LOCAL } else { 0 };
-        let retain_as_published = if self.retain_as_published {
-            RETAIN_AS_PUBLISHED
-        } else {
-            0
-        };
+        let retain_as_published = if self.retain_as_published { RETAIN_AS_PUBLISHED } else { 0 };
         qos | no_local | retain_as_published | (self.retain_handling as u8) << 4
     }
 }
@@ -117,15 +109,11 @@ enum Repr<'a> {
 impl<'a> Subscriptions<'a> {
     /// Filters the caller built.
     pub const fn from_slice(list: &'a [Subscription<'a>]) -> Self {
-        Self {
-            repr: Repr::List(list),
-        }
+        Self { repr: Repr::List(list) }
     }
 
     /// Each filter parsed as it is reached; at level 5 the grammar of `$share/` is part of it.
-    pub fn iter(
-        self,
-    ) -> impl Iterator<Item = Result<Subscription<'a>, FilterError>> + Clone + use<'a> {
+    pub fn iter(self) -> impl Iterator<Item = Result<Subscription<'a>, FilterError>> + Clone + use<'a> {
         let strict = !matches!(self.repr, Repr::Wire(_, Version::V31 | Version::V311));
         self.raw().map(move |(filter, options)| {
             let filter = super::filters::parse(filter, strict)?;
@@ -157,16 +145,13 @@ impl<'a> Subscriptions<'a> {
             // v5 [MQTT-3.8.3-1], v4 [MQTT-3.8.3-1]: the iterator judges the text.
             let filter = cursor.binary()?;
             let at = *cursor;
-            let options = SubscribeOptions::from_byte(cursor.u8()?, version)
-                .map_err(|rule| at.fault(rule))?;
+            let options = SubscribeOptions::from_byte(cursor.u8()?, version).map_err(|rule| at.fault(rule))?;
             // v5 [MQTT-3.8.3-4]: a member of a group cannot leave out what it published itself.
             if options.no_local && filter.starts_with(SHARED) {
                 return Err(at.fault(&rules::SHARED_NO_LOCAL));
             }
         }
-        Ok(Self {
-            repr: Repr::Wire(section, version),
-        })
+        Ok(Self { repr: Repr::Wire(section, version) })
     }
 
     fn check(self, version: Version) -> Result<(), EncodeError> {
@@ -231,24 +216,18 @@ impl<'a> Subscribe<'a> {
             Version::V5 => Properties::decode(&mut cursor, kind::SUBSCRIBE, Role::Client)?,
             Version::V31 | Version::V311 => Properties::EMPTY,
         };
-        Ok(Self {
-            packet_id,
-            properties,
-            subscriptions: Subscriptions::decode(&mut cursor, version)?,
-        })
+        Ok(Self { packet_id, properties, subscriptions: Subscriptions::decode(&mut cursor, version)? })
     }
 
-    pub(super) fn check(&self, version: Version) -> Result<(), EncodeError> {
-        if version == Version::V5 {
-            self.properties.check(kind::SUBSCRIBE)?;
-        }
-        self.subscriptions.check(version)
+    pub(super) fn plan(&self, version: Version) -> Result<Sections, EncodeError> {
+        self.subscriptions.check(version)?;
+        self.properties.plan(version, kind::SUBSCRIBE).map(Sections::own)
     }
 
-    pub(super) fn write(&self, version: Version, out: &mut impl Sink) {
+    pub(super) fn write(&self, version: Version, sections: Sections, out: &mut impl Sink) {
         out.u16(self.packet_id.get());
         if version == Version::V5 {
-            self.properties.write(out);
+            self.properties.write(sections.own, out);
         }
         for (filter, options) in self.subscriptions.raw() {
             out.binary(filter);

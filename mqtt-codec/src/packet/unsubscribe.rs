@@ -1,6 +1,6 @@
 //! UNSUBSCRIBE (section 3.10).
 use super::filters::{parse, split_filter};
-use super::kind;
+use super::{Sections, kind};
 use crate::read::{Cursor, Parsed};
 use crate::write::Sink;
 use crate::{EncodeError, FilterError, PacketId, Properties, Role, TopicFilter, Version, rules};
@@ -34,15 +34,11 @@ enum Repr<'a> {
 impl<'a> Filters<'a> {
     /// Filters the caller built.
     pub const fn from_slice(list: &'a [TopicFilter<'a>]) -> Self {
-        Self {
-            repr: Repr::List(list),
-        }
+        Self { repr: Repr::List(list) }
     }
 
     /// Each filter parsed as it is reached; at level 5 the grammar of `$share/` is part of it.
-    pub fn iter(
-        self,
-    ) -> impl Iterator<Item = Result<TopicFilter<'a>, FilterError>> + Clone + use<'a> {
+    pub fn iter(self) -> impl Iterator<Item = Result<TopicFilter<'a>, FilterError>> + Clone + use<'a> {
         let strict = !matches!(self.repr, Repr::Wire(_, Version::V31 | Version::V311));
         self.raw().map(move |filter| parse(filter, strict))
     }
@@ -71,9 +67,7 @@ impl<'a> Filters<'a> {
             // v5 [MQTT-3.10.3-1], v4 [MQTT-3.10.3-1]: the iterator judges the text.
             cursor.binary()?;
         }
-        Ok(Self {
-            repr: Repr::Wire(section, version),
-        })
+        Ok(Self { repr: Repr::Wire(section, version) })
     }
 
     fn check(self, version: Version) -> Result<(), EncodeError> {
@@ -131,24 +125,18 @@ impl<'a> Unsubscribe<'a> {
             Version::V5 => Properties::decode(&mut cursor, kind::UNSUBSCRIBE, Role::Client)?,
             Version::V31 | Version::V311 => Properties::EMPTY,
         };
-        Ok(Self {
-            packet_id,
-            properties,
-            filters: Filters::decode(&mut cursor, version)?,
-        })
+        Ok(Self { packet_id, properties, filters: Filters::decode(&mut cursor, version)? })
     }
 
-    pub(super) fn check(&self, version: Version) -> Result<(), EncodeError> {
-        if version == Version::V5 {
-            self.properties.check(kind::UNSUBSCRIBE)?;
-        }
-        self.filters.check(version)
+    pub(super) fn plan(&self, version: Version) -> Result<Sections, EncodeError> {
+        self.filters.check(version)?;
+        self.properties.plan(version, kind::UNSUBSCRIBE).map(Sections::own)
     }
 
-    pub(super) fn write(&self, version: Version, out: &mut impl Sink) {
+    pub(super) fn write(&self, version: Version, sections: Sections, out: &mut impl Sink) {
         out.u16(self.packet_id.get());
         if version == Version::V5 {
-            self.properties.write(out);
+            self.properties.write(sections.own, out);
         }
         for filter in self.filters.raw() {
             out.binary(filter);

@@ -43,9 +43,7 @@ pub(crate) fn rows() -> Vec<Row> {
             }
             let place = format!("{file}.txt:{}", number + 1);
             let fields: Vec<_> = line.split(" | ").map(str::trim).collect();
-            let [versions, sender, note, bytes, verdict] = fields[..] else {
-                panic!("{place}: five fields, please")
-            };
+            let [versions, sender, note, bytes, verdict] = fields[..] else { panic!("{place}: five fields, please") };
             for version in versions.split_whitespace() {
                 let version = match version {
                     "3.1" => Version::V31,
@@ -111,9 +109,7 @@ pub(crate) fn parse(text: &str) -> Vec<u8> {
         }
         rest = rest.trim_start();
     }
-    let [bytes] = &stack[..] else {
-        panic!("a bracket is open in {text}")
-    };
+    let [bytes] = &stack[..] else { panic!("a bracket is open in {text}") };
     let Some(at) = remaining_length else {
         return bytes.clone();
     };
