@@ -1,94 +1,10 @@
 //! Messages through the whole broker, in memory: bytes in, bytes out, no sockets.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+mod scene;
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use mqtt_broker_core::codec::{
-    Ack, AckKind, Connect, OutBuf, Packet, PacketId, Properties, Publish, Qos, ReasonCode, Subscribe, SubscribeOptions,
-    Subscription, Subscriptions, TopicFilter, TopicName, Utf8, Version,
-};
-use mqtt_broker_core::topic::HashSeed;
-use mqtt_broker_core::{AllowAll, Broker, Config, ConnectionId, Instant, Peer};
-
-const NOW: Instant = Instant::from_millis(1);
-
-struct Bench {
-    broker: Broker<AllowAll>,
-    outs: Vec<OutBuf>,
-    sent: usize,
-}
-
-fn encode(packet: Packet<'_>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    packet.encode(Version::V311, &mut bytes).unwrap();
-    bytes
-}
-
-fn publish(topic: &str, qos: Qos) -> Vec<u8> {
-    encode(Packet::Publish(Publish {
-        dup: false,
-        qos,
-        retain: false,
-        topic: Some(TopicName::new(topic).unwrap()),
-        packet_id: if qos == Qos::AtMostOnce { None } else { PacketId::new(1) },
-        properties: Properties::EMPTY,
-        payload: &[7; 64],
-    }))
-}
-
-fn ack(kind: AckKind) -> Vec<u8> {
-    let packet_id = PacketId::new(1).unwrap();
-    encode(Packet::Ack(Ack { kind, packet_id, reason: ReasonCode::SUCCESS, properties: Properties::EMPTY }))
-}
-
-impl Bench {
-    fn new() -> Self {
-        let mut config = Config::default();
-        config.max_handshakes = 10_000;
-        Self { broker: Broker::new(config, AllowAll, HashSeed::new(1, 2)).unwrap(), outs: Vec::new(), sent: 0 }
-    }
-
-    fn client(&mut self, id: &str, filters: &[String], qos: Qos) -> ConnectionId {
-        let name = self.broker.handle_open(NOW, Peer::default()).unwrap();
-        self.outs.resize_with(self.outs.len().max(name.index() + 1), OutBuf::default);
-        let connect = Connect {
-            version: Version::V311,
-            clean_start: true,
-            keep_alive: 0,
-            properties: Properties::EMPTY,
-            client_id: Utf8::new(id).unwrap(),
-            will: None,
-            user_name: None,
-            password: None,
-        };
-        self.input(name, &encode(Packet::Connect(connect)));
-        for filter in filters {
-            let options = SubscribeOptions { qos, ..Default::default() };
-            let list = [Subscription { filter: TopicFilter::new(filter).unwrap(), options }];
-            let subscribe = Subscribe {
-                packet_id: PacketId::new(1).unwrap(),
-                properties: Properties::EMPTY,
-                subscriptions: Subscriptions::from_slice(&list),
-            };
-            self.input(name, &encode(Packet::Subscribe(subscribe)));
-        }
-        name
-    }
-
-    /// Input, and everything it leads to out again; the packet identifier of a delivery stays with the broker.
-    fn input(&mut self, name: ConnectionId, bytes: &[u8]) {
-        self.broker.handle_input(NOW, name, bytes);
-        while let Some(ready) = self.broker.poll_ready() {
-            let Some(out) = self.outs.get_mut(ready.id.index()) else { continue };
-            loop {
-                self.broker.poll_transmit(NOW, ready.id, out);
-                if out.is_empty() {
-                    break;
-                }
-                self.sent += out.len();
-                out.advance(out.len());
-            }
-        }
-    }
-}
+use mqtt_broker_core::codec::{AckKind, Qos};
+use scene::{Bench, ack, mixed_filters, publish};
 
 fn one_to_one(c: &mut Criterion) {
     let mut group = c.benchmark_group("one to one, 64 B");
@@ -158,14 +74,7 @@ fn mixed(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     let mut bench = Bench::new();
     for n in 0..1_000 {
-        let filters: Vec<String> = (0..10)
-            .map(|m| match m {
-                8 => format!("site/+/dev/{}/temp", n % 97),
-                9 => format!("site/{}/#", n % 89),
-                _ => format!("site/{}/dev/{}/temp", n % 89, (n * 8 + m) % 997),
-            })
-            .collect();
-        bench.client(&format!("to{n}"), &filters, Qos::AtMostOnce);
+        bench.client(&format!("to{n}"), &mixed_filters(n), Qos::AtMostOnce);
     }
     let from = bench.client("from", &[], Qos::AtMostOnce);
     let messages: Vec<Vec<u8>> =

@@ -114,6 +114,7 @@ impl<P: Policy> Core<P> {
             // v5 [MQTT-3.1.3-8] v4 [MQTT-3.1.3-9]
             return Err(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
         }
+        // v5 [MQTT-3.1.3-5] v4 [MQTT-3.1.3-5]: 1 to 23 letters and digits among all that is taken.
         // v5 [MQTT-3.1.3-6] [MQTT-3.1.3-7] v4 [MQTT-3.1.3-6]
         Ok(if empty { (self.clients.assign(), true) } else { (ClientId::new(text), false) })
     }
@@ -185,7 +186,7 @@ impl<P: Policy> Core<P> {
             }
         }
         if let Some(index) = found.filter(|_| clean_start) {
-            // v5 [MQTT-3.1.2-4] v4 [MQTT-3.1.2-6]: a clean start throws the old session away.
+            // v5 [MQTT-3.1.2-4] [MQTT-3.1.4-4] v4 [MQTT-3.1.2-6] [MQTT-3.1.4-3]: a clean start throws the old session away.
             self.end_session(index);
             found = None;
         }
@@ -226,7 +227,8 @@ impl<P: Policy> Core<P> {
         Ok(())
     }
 
-    /// A client is back in time: its session goes on, its pending will is dropped (v5 [MQTT-3.1.3-9]).
+    /// A client is back in time: its session goes on, its pending will is dropped (v5 [MQTT-3.1.3-9]); after a takeover, one
+    /// without delay was published when the old connection ended ([X5-WILL-2]).
     fn come_home(&mut self, index: u32, id: Id) -> Session {
         self.drop_will(index);
         let Some(client) = self.clients.slots.at_mut(index) else { return Session::new() };

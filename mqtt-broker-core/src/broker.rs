@@ -60,6 +60,7 @@ impl<P: Policy> Broker<P> {
         if let Some(place) = readers.get_mut(index) {
             *place = Some(reader);
         }
+        // [X5-CON-8] [X311-CON-1]: from here on its deadline runs.
         core.touch(now, id);
         Ok(ConnectionId(id))
     }

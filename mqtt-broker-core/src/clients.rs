@@ -41,6 +41,7 @@ pub(crate) struct Client {
     pub(crate) home: Home,
     /// Seconds it outlives its connection; `u32::MAX` for ever.
     pub(crate) expiry: u32,
+    /// v5 [MQTT-3.1.2-7] v4 [MQTT-3.1.2-12]: that of the connection it has or had last, if that had one.
     pub(crate) will: Option<Box<Will>>,
     /// Sorted.
     subscriptions: Vec<TopicFilterBuf>,
@@ -125,6 +126,7 @@ impl Clients {
         Self { slots: Slots::new(), by_id: HashTable::new(), seed, assigned: 0 }
     }
 
+    /// v5 [MQTT-3.1.3-2] v4 [MQTT-3.1.3-2]: the client identifier is the key to everything kept for a client.
     pub(crate) fn find(&self, id: &str) -> Option<u32> {
         let hash = self.seed.hash(id.as_bytes());
         self.by_id.find(hash, |&index| self.slots.at(index).is_some_and(|client| client.id.as_str() == id)).copied()

@@ -168,7 +168,7 @@ impl Conn {
 
     fn read(&self) -> Read {
         match self.phase {
-            Phase::Closing => Read::Close,
+            Phase::Closing => Read::Close, // v5 [MQTT-3.14.4-2]: after its DISCONNECT the broker closes
             _ if self.paused.any() => Read::Pause,
             _ => Read::Read,
         }

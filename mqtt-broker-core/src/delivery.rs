@@ -124,11 +124,13 @@ impl<P: Policy> Core<P> {
         publication: &Publication<'_>,
         mut message: Option<Message>,
     ) -> usize {
+        // v5 [MQTT-3.3.1-8] v4 [MQTT-3.3.1-12]: nothing else touches what is retained.
         if publication.retain && self.config.server.retain_available {
             self.retain(now, publication, &mut message);
         }
         let mut targets = core::mem::take(&mut self.targets);
         self.routes.find(publication.topic, origin, &mut targets);
+        // v5 [MQTT-4.5.0-1] v4 [MQTT-4.5.0-1]: every session with a matching subscription.
         let matched = targets.list.len();
         for place in 0..matched {
             let Some(target) = targets.list.get(place).copied() else { break };
@@ -150,7 +152,7 @@ impl<P: Policy> Core<P> {
         }
     }
 
-    /// One copy for one session.
+    /// One copy for one session, behind all that waits there (v5 [MQTT-4.6.0-5] [MQTT-4.6.0-6] v4 [MQTT-4.6.0-5] [MQTT-4.6.0-6]).
     fn send(
         &mut self,
         now: Instant,
@@ -189,11 +191,12 @@ impl<P: Policy> Core<P> {
                     Forwarded::MustQueue => {}
                 }
             }
-            // QoS 0 is not part of a session's state (section 4.1).
+            // v4 [MQTT-3.1.2-5]: QoS 1 and 2 are queued; QoS 0 is not part of a session's state (section 4.1).
             None if qos == Qos::AtMostOnce && !self.config.queue_qos0_offline => return,
             _ => {}
         }
         let message = message.get_or_insert_with(|| Message::new(now, publication)).clone();
+        // v4 [MQTT-3.3.1-3]: nothing else of the publisher's, DUP least of all.
         let delivery = Delivery::new(message, qos, retain);
         let delivery = if ids.is_empty() { delivery } else { delivery.with_ids(ids) };
         self.enqueue(now, target.client, delivery);

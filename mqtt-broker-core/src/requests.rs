@@ -126,7 +126,7 @@ impl<P: Policy> Core<P> {
         }
         // v5 [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11] v4 [MQTT-3.3.1-6] [X311-RET-1]
         let wants_retained = match options.retain_handling {
-            RetainHandling::Always => true,
+            RetainHandling::Always => true, // v5 [MQTT-3.8.4-4]: replaced or new
             RetainHandling::IfNew => old.is_none(),
             RetainHandling::Never => false,
         };

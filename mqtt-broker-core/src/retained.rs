@@ -48,7 +48,7 @@ impl Retained {
         }
     }
 
-    /// v5 [MQTT-3.3.1-5] v4 [MQTT-3.3.1-5]: replaces what was there. What cannot be kept leaves nothing behind, lest the
+    /// v5 [MQTT-3.3.1-5] v4 [MQTT-3.3.1-5] [MQTT-3.3.1-7]: replaces what was there. What cannot be kept leaves nothing behind, lest the
     /// old message pass for the last one.
     pub(crate) fn insert(&mut self, message: Message, qos: Qos, max: usize, max_bytes: usize) -> Result<(), NoRoom> {
         let name: TopicNameBuf = message.topic().into();
@@ -101,6 +101,7 @@ impl Wanted {
         if kept.message.expires().is_some_and(|at| at <= now) {
             return None;
         }
+        // [X5-PUB-12]: its expiry is a moment, so what is sent is the rest.
         // v4 [MQTT-3.3.1-8]: what comes because of a new subscription has RETAIN 1, whatever Retain As Published says.
         let delivery = Delivery::new(kept.message.clone(), kept.qos.min(self.qos), true);
         Some(if self.id == 0 { delivery } else { delivery.with_ids(&[self.id]) })

@@ -57,6 +57,7 @@ impl Will {
 
     /// Hands the will out as it is to be published now.
     pub(crate) fn with_publication<R>(&self, use_it: impl FnOnce(&Publication<'_>) -> R) -> R {
+        // v5 [MQTT-3.1.3-10]: the user properties in their order.
         let expiry = self.expiry.map(Property::MessageExpiryInterval);
         let properties: Vec<Property<'_>> = expiry.into_iter().chain(self.message.properties().iter()).collect();
         use_it(&Publication {
@@ -71,7 +72,7 @@ impl Will {
 
 impl<P: Policy> Core<P> {
     /// The connection of `index` ended without a goodbye: its will is due after its delay, or when the session ends, whichever
-    /// is first (v5 [MQTT-3.1.2-8], [X5-WILL-3]).
+    /// is first (v5 [MQTT-3.1.2-8], [X5-WILL-3], v4 [MQTT-3.1.2-8]); whoever ended it and however ([X5-WILL-1]).
     pub(crate) fn arm_will(&mut self, now: Instant, index: u32) {
         let Some(client) = self.clients.slots.at_mut(index) else { return };
         let Some(will) = client.will.as_mut() else { return };
@@ -126,6 +127,7 @@ impl<P: Policy> Core<P> {
     }
 
     pub(crate) fn route_will(&mut self, now: Instant, due: &DueWill) {
+        // v5 [MQTT-3.1.2-14] [MQTT-3.1.2-15] v4 [MQTT-3.1.2-16] [MQTT-3.1.2-17]: like any message, so retained only if it asks for that.
         // the index may have been given to another session since
         let origin =
             due.origin.filter(|&index| self.clients.slots.at(index).is_some_and(|client| client.id == due.client));

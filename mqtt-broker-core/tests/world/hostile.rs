@@ -18,7 +18,7 @@ fn is_calm(world: &mut World<AllowAll>, name: Name) {
 
 #[test]
 fn each_fault_is_answered_with_its_code_and_ends_that_connection_alone() {
-    // v5 [MQTT-4.13.1-1] [MQTT-4.13.2-1] [X5-ERR-1] v4 [MQTT-4.8.0-1]; S15
+    // v5 [MQTT-3.14.4-2] [MQTT-4.13.1-1] [MQTT-4.13.2-1] [X5-ERR-1] v4 [MQTT-4.8.0-1]; S15
     let rows: [(&str, &[u8], u8); 16] = [
         ("flags of PINGREQ", &[0xC1, 0], 0x81),
         ("reserved type", &[0x00, 0], 0x81),

@@ -13,8 +13,8 @@ fn keep(world: &mut World<mqtt_broker_core::AllowAll>, version: Version, id: &st
 
 #[test]
 fn a_kept_session_brings_its_subscriptions_and_messages_back_in_order() {
-    // v5 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-4.5.0-1] [MQTT-3.2.2-3]
-    // v4 [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-3.2.2-2] [MQTT-3.2.2-3] [MQTT-4.5.0-1]; pitfall 47
+    // v5 [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.2-23] [MQTT-3.1.3-2] [MQTT-4.5.0-1] [MQTT-3.2.2-3]
+    // v4 [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-3.1.3-2] [MQTT-3.2.2-2] [MQTT-3.2.2-3] [MQTT-4.5.0-1]; pitfall 47
     for version in [Version::V31, Version::V311, Version::V5] {
         let mut world = World::new();
         let sub = keep(&mut world, version, "sub");

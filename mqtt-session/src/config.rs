@@ -1,0 +1,74 @@
+//! What a server offers, and what it says when it accepts.
+use core::time::Duration;
+use mqtt_codec::{Property, Qos, Utf8};
+
+/// What a server offers its clients; announced in CONNACK at 5.0 where it differs from the default, and enforced.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// How long a connection may stay without a whole CONNECT. Default 10 s.
+    pub connect_timeout: Duration,
+    /// The largest packet taken, bytes with fixed header. Default 1 MiB.
+    pub maximum_packet_size: u32,
+    /// The largest CONNECT taken, bytes. Default 64 KiB.
+    pub maximum_connect_size: u32,
+    /// Unfinished incoming QoS 1 and 2 messages per connection. Default 1,024. Enforced at every version (0x93 at 5.0).
+    pub receive_maximum: u16,
+    /// Topic aliases a client may set. Default 16.
+    pub topic_alias_maximum: u16,
+    /// The highest QoS a client may publish. Default 2.
+    pub maximum_qos: Qos,
+    /// Whether retained messages are kept. Default true.
+    pub retain_available: bool,
+    /// Default true.
+    pub wildcard_subscription_available: bool,
+    /// Default true.
+    pub subscription_identifiers_available: bool,
+    /// Default false.
+    pub shared_subscription_available: bool,
+    /// Unacknowledged QoS 1 and 2 messages on their way to one client, at most (its Receive Maximum may be lower). Default 64.
+    pub maximum_inflight: u16,
+    /// The longest keep alive granted, seconds; a client that asks for more, or for none, gets this (Server Keep Alive at 5.0). `None`: as asked. Default `None`.
+    pub maximum_keep_alive: Option<u16>,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            maximum_packet_size: 1 << 20,
+            maximum_connect_size: 1 << 16,
+            receive_maximum: 1024,
+            topic_alias_maximum: 16,
+            maximum_qos: Qos::ExactlyOnce,
+            retain_available: true,
+            wildcard_subscription_available: true,
+            subscription_identifiers_available: true,
+            shared_subscription_available: false,
+            maximum_inflight: 64,
+            maximum_keep_alive: None,
+        }
+    }
+}
+
+/// What the CONNACK that accepts a client says beside what [`ServerConfig`] announces.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Accept<'a> {
+    /// Whether a stored session goes on.
+    pub session_present: bool,
+    /// For a client that sent an empty client id at 5.0.
+    pub assigned_client_id: Option<Utf8<'a>>,
+    /// The Session Expiry Interval in force, seconds, if it is not what the client asked for.
+    pub session_expiry_interval: Option<u32>,
+    /// Further properties (User Property, Response Information, ...).
+    pub properties: &'a [Property<'a>],
+}
+
+/// How much may wait in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Messages, queued and in flight together.
+    pub messages: usize,
+    /// Bytes of those messages, shared or not.
+    pub bytes: usize,
+}

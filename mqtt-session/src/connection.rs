@@ -1,0 +1,533 @@
+//! One end of one connection: dispatches packets and commands to its parts, decides nothing itself.
+mod commands;
+mod transmit;
+
+use crate::alias::Aliases;
+use crate::control::{self, Control};
+use crate::error::Broken;
+use crate::inbound::{Arrival, Inbound};
+use crate::keep_alive::{Due, KeepAlive};
+use crate::limits::Limits;
+use crate::outbound::{Request, Step};
+use crate::{
+    AckToken, Connected, Drops, Event, Instant, Place, ProtocolError, ProtocolErrorKind, Received, RequestToken,
+    ServerConfig, Session, handshake, requests,
+};
+use mqtt_codec::{
+    Ack, AckKind, Connack, Connect, DecodeError, EncodeError, Packet, Packets, Properties, Publish, Reader, ReasonCode,
+    Role, Version,
+};
+
+/// How long a client waits for CONNACK, in milliseconds.
+const CONNACK_WITHIN: u64 = 10_000;
+
+/// One end of one connection, its session in it.
+///
+/// The host reads bytes into it ([`read`](Self::read), or [`handle_packet`](Self::handle_packet) with packets of its own
+/// [`Reader`]), gives commands, lets it write ([`poll_transmit`](Self::poll_transmit)) and wakes it
+/// ([`poll_timeout`](Self::poll_timeout), [`handle_timeout`](Self::handle_timeout)). It never blocks and never reads a clock;
+/// a `now` that goes back is taken for the latest one.
+///
+/// # Examples
+///
+/// ```
+/// use mqtt_session::codec::{Connect, OutBuf, Packet, Properties, Utf8, Version};
+/// use mqtt_session::{Connection, Event, Instant, Session, State, Transmit};
+///
+/// let connect = Connect {
+///     version: Version::V311, clean_start: true, keep_alive: 60, properties: Properties::EMPTY,
+///     client_id: Utf8::new("sensor").unwrap(), will: None, user_name: None, password: None,
+/// };
+/// let mut client = Connection::client(Instant::ZERO, &connect, Session::new())?;
+/// let mut out = OutBuf::with_limit(65_536);
+/// assert_eq!(client.poll_transmit(Instant::ZERO, &mut out), Transmit::Wrote);
+/// assert_eq!(out.chunk()[0], 0x10); // CONNECT
+///
+/// let mut reader = client.reader();
+/// let mut input = client.read(Instant::ZERO, &mut reader, &[0x20, 0x02, 0x00, 0x00]); // CONNACK
+/// assert!(matches!(input.next().unwrap(), Some(Event::Connected(_))));
+/// drop(input);
+/// assert_eq!(client.state(), State::Connected);
+/// # Ok::<(), mqtt_session::codec::EncodeError>(())
+/// ```
+#[derive(Debug)]
+pub struct Connection {
+    state: State,
+    /// CONNACK was written, so that others may follow.
+    greeted: bool,
+    /// The client's end: the host acknowledges by itself.
+    manual: bool,
+    version_known: bool,
+    /// The client's end: the server may know the session.
+    resumes: bool,
+    /// The latest time seen.
+    now: Instant,
+    limits: Limits,
+    keep_alive: KeepAlive,
+    control: Control,
+    inbound: Inbound,
+    aliases: Aliases,
+    drops: Drops,
+    session: Session,
+}
+
+/// What [`Connection::poll_transmit`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Transmit {
+    /// One packet was written; ask again.
+    Wrote,
+    /// The buffer has no room for the next packet.
+    Full,
+    /// There is nothing to send now.
+    Empty,
+    /// The queue has reached this place: fill it or close it, then ask again.
+    Place(Place),
+}
+
+/// What [`Connection::forward`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Forwarded {
+    /// Written to the buffer.
+    Wrote,
+    /// Others wait before it, or there is no room: make it a [`Message`](crate::Message) and [`deliver`](Connection::deliver) it.
+    MustQueue,
+    /// Not for this client: over its Maximum Packet Size, or expired. Counted in [`Drops`].
+    Dropped,
+}
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Server: before CONNECT. Client: before CONNACK.
+    Handshake,
+    /// Server: CONNECT is with the host.
+    Deciding,
+    /// Accepted.
+    Connected,
+    /// The last packet is queued or written: flush, then close. Nothing is read any more.
+    Closing,
+}
+
+// --- construction ----------------------------------------------------------------------------------------------------
+
+impl Connection {
+    /// The server's end of a connection that was just opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqtt_session::codec::{OutBuf, ReasonCode};
+    /// use mqtt_session::{Accept, Connection, Event, Instant, ServerConfig, Session, Transmit};
+    ///
+    /// let (config, now) = (ServerConfig::default(), Instant::ZERO);
+    /// let mut server = Connection::server(now, &config);
+    /// let mut reader = server.reader();
+    /// let mut input = server.read(now, &mut reader, b"\x10\x0D\x00\x04MQTT\x04\x02\x00\x3C\x00\x01c");
+    /// let Some(Event::Connect(connect)) = input.next()? else { panic!("a CONNECT") };
+    /// assert_eq!(connect.client_id.as_bytes(), b"c"); // the host decides
+    /// drop(input);
+    /// server.accept(now, Session::new(), &config, &Accept::default());
+    ///
+    /// let mut input = server.read(now, &mut reader, b"\x32\x06\x00\x01a\x00\x05x"); // PUBLISH, QoS 1
+    /// while let Some(event) = input.next()? {
+    ///     if let Event::Publish(received, token) = event {
+    ///         assert_eq!(received.payload, b"x");
+    ///         input.acknowledge(token, ReasonCode::SUCCESS);
+    ///     }
+    /// }
+    /// drop(input);
+    /// let mut out = OutBuf::with_limit(65_536);
+    /// while server.poll_transmit(now, &mut out) == Transmit::Wrote {}
+    /// assert_eq!(out.chunk(), b"\x20\x02\x00\x00\x40\x02\x00\x05"); // CONNACK, PUBACK
+    /// # Ok::<(), mqtt_session::ProtocolError>(())
+    /// ```
+    pub fn server(now: Instant, config: &ServerConfig) -> Self {
+        let keep_alive = KeepAlive::until(Role::Server, now, now + config.connect_timeout);
+        Self::new(now, Limits::server(config), keep_alive, Session::new())
+    }
+
+    /// The client's end: queues `connect` and takes the session that is to go on ([`Session::new`] for a fresh one).
+    ///
+    /// CONNACK is waited for 10 seconds. The size of incoming packets is limited by the Maximum Packet Size in `connect`
+    /// alone; before 5.0 see [`Reader::set_limit`].
+    ///
+    /// # Errors
+    /// `connect` cannot be encoded.
+    pub fn client(now: Instant, connect: &Connect<'_>, session: Session) -> Result<Self, EncodeError> {
+        let keep_alive = KeepAlive::until(Role::Client, now, now.plus_millis(CONNACK_WITHIN));
+        let mut client = Self::new(now, Limits::client(connect), keep_alive, session);
+        // v5 [MQTT-3.1.0-1], v4 [MQTT-3.1.0-1]: the first packet of all.
+        client.control.try_push(&Packet::Connect(*connect), connect.version)?;
+        client.version_known = true;
+        // From now on the server may know the session, even if its CONNACK never comes.
+        client.resumes = core::mem::replace(&mut client.session.known, true);
+        Ok(client)
+    }
+
+    fn new(now: Instant, limits: Limits, keep_alive: KeepAlive, session: Session) -> Self {
+        Self {
+            state: State::Handshake,
+            greeted: false,
+            manual: false,
+            version_known: false,
+            resumes: false,
+            now,
+            limits,
+            keep_alive,
+            control: Control::default(),
+            inbound: Inbound::default(),
+            aliases: Aliases::default(),
+            drops: Drops::default(),
+            session,
+        }
+    }
+
+    /// The reading half that belongs to this connection: `Reader::of_client` or `Reader::of_server`.
+    pub fn reader(&self) -> Reader {
+        match self.limits.role {
+            Role::Server => Reader::of_client(self.limits.connect_size, self.limits.packet_size),
+            Role::Client => Reader::of_server(self.limits.version, self.limits.packet_size),
+        }
+    }
+}
+
+// --- A: getters ------------------------------------------------------------------------------------------------------
+
+impl Connection {
+    /// Which end this is.
+    pub fn role(&self) -> Role {
+        self.limits.role
+    }
+
+    /// The version, once known.
+    pub fn version(&self) -> Option<Version> {
+        self.version_known.then_some(self.limits.version)
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The session that is lived in here.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The session that is lived in here.
+    pub fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Bytes of control packets (acknowledgements, PINGRESP, SUBACK ..) that wait to be sent: a host that sees this grow stops reading from the peer.
+    pub fn control_backlog(&self) -> usize {
+        const ANSWER: usize = 4;
+        self.control.len() + self.inbound.ready() * ANSWER
+    }
+
+    /// Bytes of queued messages that wait for room alone, not for acknowledgements: QoS 0 only while the window is full.
+    pub fn sendable_bytes(&self) -> usize {
+        self.session.outbound.sendable_bytes(&self.limits.window)
+    }
+
+    /// Incoming QoS 1 and 2 messages and releases that the host has not acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        self.inbound.waiting_len()
+    }
+
+    /// Heap bytes held, messages not counted.
+    pub fn memory(&self) -> usize {
+        self.control.memory() + self.inbound.memory() + self.aliases.memory() + self.session.memory()
+    }
+
+    /// What was dropped since last asked.
+    pub fn take_drops(&mut self) -> Drops {
+        core::mem::take(&mut self.drops)
+    }
+}
+
+// --- B: what came from outside ---------------------------------------------------------------------------------------
+
+impl Connection {
+    /// The borrowed pull: reads `bytes` through `reader` and lends one event after the other.
+    ///
+    /// What was not read when the result is dropped is kept in `reader` for the next call. After [`Event::Connect`] nothing
+    /// is lent until the connection is accepted: drop the input, accept, and read on with no bytes.
+    pub fn read<'c>(&'c mut self, now: Instant, reader: &'c mut Reader, bytes: &'c [u8]) -> Input<'c> {
+        Input { connection: self, packets: reader.read(bytes), now }
+    }
+
+    /// Takes one packet.
+    ///
+    /// # Errors
+    /// The peer's fault: it broke a rule. The goodbye is queued.
+    pub fn handle_packet<'p>(&mut self, now: Instant, packet: &Packet<'p>) -> Result<Event<'p>, ProtocolError> {
+        let now = self.clock(now);
+        self.keep_alive.heard(now);
+        let handled = match (self.state, self.limits.role, packet) {
+            // v5 [MQTT-3.1.4-6], v4 [MQTT-3.1.4-5]: what follows a refusal is not processed.
+            (State::Closing, _, _) => Ok(Event::Handled),
+            (State::Connected, _, _) => self.handle_connected(packet),
+            (State::Handshake, Role::Server, Packet::Connect(connect)) => self.handle_connect(connect),
+            (State::Handshake, Role::Client, Packet::Connack(connack)) => self.handle_connack(now, connack),
+            // v5 [MQTT-3.1.0-1], v5 [MQTT-3.2.0-1], v4 [MQTT-3.2.0-1]: nothing comes before these two.
+            (State::Handshake, _, _) => Err(("v5 [MQTT-3.2.0-1]", ReasonCode::PROTOCOL_ERROR)),
+            // v5 [MQTT-3.1.0-2]: the host does not read while it decides.
+            (State::Deciding, _, _) => Err(("v5 [MQTT-3.1.0-2]", ReasonCode::PROTOCOL_ERROR)),
+        };
+        handled.map_err(|(statement, reason)| self.fail(ProtocolErrorKind::Rule(statement, reason)))
+    }
+
+    /// Takes what the reader could not read; the goodbye is queued.
+    pub fn handle_decode_error(&mut self, now: Instant, error: DecodeError) -> ProtocolError {
+        self.clock(now);
+        if (self.state, self.limits.role) == (State::Handshake, Role::Server) {
+            handshake::refuse_unread(&mut self.control, &self.limits, &error);
+            self.state = State::Closing;
+        }
+        self.fail(ProtocolErrorKind::Decode(error))
+    }
+
+    /// Takes the time; early and repeated calls are harmless.
+    ///
+    /// # Errors
+    /// The peer was silent too long; the goodbye is queued.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ProtocolError> {
+        let now = self.clock(now);
+        if self.state == State::Closing {
+            return Ok(());
+        }
+        match self.keep_alive.handle_timeout(now) {
+            Due::Nothing => {}
+            Due::Ping => {
+                self.control.push(&Packet::Pingreq, &self.limits);
+            }
+            Due::Lost if self.state == State::Connected => return Err(self.fail(ProtocolErrorKind::KeepAlive)),
+            Due::Lost => return Err(self.fail(ProtocolErrorKind::ConnectTimeout)),
+        }
+        // A deadline is a quiet moment: what nobody needs is given back.
+        self.control.shrink();
+        self.inbound.shrink();
+        self.session.shrink();
+        Ok(())
+    }
+
+    /// While the host does not read from this connection, silence is not the peer's.
+    pub fn pause_keep_alive(&mut self, now: Instant) {
+        self.clock(now);
+        self.keep_alive.pause();
+    }
+
+    /// The host reads again.
+    pub fn resume_keep_alive(&mut self, now: Instant) {
+        let now = self.clock(now);
+        self.keep_alive.resume(now);
+    }
+
+    /// Server: the first packet.
+    fn handle_connect<'p>(&mut self, connect: &Connect<'p>) -> Result<Event<'p>, Broken> {
+        self.limits.take_connect(connect);
+        self.version_known = true;
+        self.state = State::Deciding;
+        self.keep_alive.decide();
+        handshake::judge_will(connect, &self.limits)?;
+        Ok(Event::Connect(*connect))
+    }
+
+    /// Client: the answer.
+    fn handle_connack<'p>(&mut self, now: Instant, connack: &Connack<'p>) -> Result<Event<'p>, Broken> {
+        if connack.reason != ReasonCode::SUCCESS {
+            self.say_nothing_more();
+            return Ok(Event::Refused(*connack));
+        }
+        let (version, clean) = (self.limits.version, self.limits.asked.clean_start);
+        // v5 [MQTT-3.2.2-4]: a session that we know nothing of cannot go on.
+        if connack.session_present && (clean || (version == Version::V5 && !self.resumes)) {
+            return Err(("v5 [MQTT-3.2.2-4]", ReasonCode::PROTOCOL_ERROR));
+        }
+        // 3.1 cannot say it: what we know is taken to go on, which its server survives if it does not.
+        let session_present = connack.session_present || (version == Version::V31 && !clean && self.resumes);
+        if !session_present {
+            self.session.restart();
+        }
+        self.limits.take_connack(connack);
+        self.session.outbound.resume(&self.limits.window);
+        // v5 [MQTT-3.1.2-21], v5 [MQTT-3.2.2-21]: the server's word on keep alive wins.
+        self.keep_alive.start(now, connack.properties.server_keep_alive().unwrap_or(self.limits.asked.keep_alive));
+        self.state = State::Connected;
+        Ok(Event::Connected(Connected { session_present, properties: connack.properties }))
+    }
+
+    fn handle_connected<'p>(&mut self, packet: &Packet<'p>) -> Result<Event<'p>, Broken> {
+        match (packet, self.limits.role) {
+            (Packet::Publish(publish), _) => self.handle_publish(publish),
+            (Packet::Ack(ack), _) => self.handle_ack(ack),
+            (Packet::Subscribe(subscribe), Role::Server) => {
+                requests::judge_subscribe(subscribe, &self.limits)?;
+                Ok(Event::Subscribe(*subscribe, RequestToken(subscribe.packet_id)))
+            }
+            (Packet::Unsubscribe(unsubscribe), Role::Server) => {
+                requests::judge_unsubscribe(unsubscribe)?;
+                Ok(Event::Unsubscribe(*unsubscribe, RequestToken(unsubscribe.packet_id)))
+            }
+            (Packet::Pingreq, Role::Server) => {
+                // v5 [MQTT-3.12.4-1], v4 [MQTT-3.12.4-1].
+                self.control.push(&Packet::Pingresp, &self.limits);
+                Ok(Event::Handled)
+            }
+            (Packet::Suback(suback), Role::Client)
+                if self.session.outbound.end_request(suback.packet_id, Request::Subscribe) =>
+            {
+                Ok(Event::Suback(RequestToken(suback.packet_id), suback.codes, suback.properties))
+            }
+            (Packet::Unsuback(unsuback), Role::Client)
+                if self.session.outbound.end_request(unsuback.packet_id, Request::Unsubscribe) =>
+            {
+                Ok(Event::Unsuback(RequestToken(unsuback.packet_id), unsuback.codes, unsuback.properties))
+            }
+            (Packet::Suback(_) | Packet::Unsuback(_), Role::Client) => {
+                Err(("v5 [MQTT-2.2.1-6]", ReasonCode::PROTOCOL_ERROR))
+            }
+            (Packet::Pingresp, Role::Client) => {
+                self.keep_alive.heard_pingresp();
+                Ok(Event::Handled)
+            }
+            (Packet::Disconnect(disconnect), _) => {
+                handshake::judge_disconnect(disconnect, &self.limits)?;
+                self.say_nothing_more();
+                Ok(Event::Disconnect(*disconnect))
+            }
+            // v5 [MQTT-3.1.0-2], v4 [MQTT-3.1.0-2]: once.
+            (Packet::Connect(_), _) => Err(("v5 [MQTT-3.1.0-2]", ReasonCode::PROTOCOL_ERROR)),
+            // v5 [X5-AUTH-1], v5 [X5-AUTH-4]: enhanced authentication is not served, so no AUTH has a place, and none is ever
+            // sent (v5 [MQTT-4.12.0-6], v5 [MQTT-4.12.0-7]).
+            (Packet::Auth(_), _) => Err(("v5 [X5-AUTH-1]", ReasonCode::PROTOCOL_ERROR)),
+            // v5 [MQTT-3.2.0-2] and v5 [X5-ERR-4]: a second CONNACK, or a packet of the other direction.
+            (Packet::Connack(_), _)
+            | (Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp, Role::Server)
+            | (Packet::Subscribe(_) | Packet::Unsubscribe(_) | Packet::Pingreq, Role::Client) => {
+                Err(("v5 [X5-ERR-4]", ReasonCode::PROTOCOL_ERROR))
+            }
+        }
+    }
+
+    fn handle_publish<'p>(&mut self, publish: &Publish<'p>) -> Result<Event<'p>, Broken> {
+        let Publish { dup, qos, retain, topic, packet_id, properties, payload } = *publish;
+        if self.limits.role == Role::Server {
+            // v5 [X5-CACK-4]; before 5.0 it could not be announced, and closes.
+            if qos > self.limits.offer.maximum_qos {
+                return Err(("v5 [X5-CACK-4]", ReasonCode::QOS_NOT_SUPPORTED));
+            }
+            // v5 [X5-CACK-5]; before 5.0 the host forwards it and keeps nothing.
+            if retain && !self.limits.offer.retain && self.limits.version == Version::V5 {
+                return Err(("v5 [X5-CACK-5]", ReasonCode::RETAIN_NOT_SUPPORTED));
+            }
+        }
+        let topic = self.aliases.resolve(topic, properties.topic_alias(), self.limits.alias_maximum)?;
+        let token = match self.inbound.publish(qos, packet_id, &mut self.session.received, &self.limits)? {
+            Arrival::New(token) => self.acknowledge_for_client(token),
+            Arrival::Repeated => return Ok(Event::Handled),
+        };
+        Ok(Event::Publish(Received { topic, payload, qos, retain, dup, properties }, token))
+    }
+
+    fn handle_ack<'p>(&mut self, ack: &Ack<'p>) -> Result<Event<'p>, Broken> {
+        if ack.kind == AckKind::Pubrel {
+            return Ok(match self.inbound.release(ack.packet_id, &mut self.session.received, self.limits.version)? {
+                Arrival::New(token) => match self.acknowledge_for_client(token) {
+                    AckToken(None) => Event::Handled,
+                    token => Event::Released(token),
+                },
+                Arrival::Repeated => Event::Handled,
+            });
+        }
+        let step = self.session.outbound.handle_ack(ack, &mut self.limits.window, self.limits.version);
+        match step.map_err(|_| ("v5 [MQTT-2.2.1-5]", ReasonCode::PROTOCOL_ERROR))? {
+            Step::Nothing => Ok(Event::Handled),
+            // v5 [X5-ACK-2]: a refusal is of the message, not of the connection.
+            Step::Completed(token, reason) => Ok(Event::Completed { token, reason }),
+            Step::Release(id, reason) => {
+                // v5 [MQTT-4.6.0-4], v4 [MQTT-4.6.0-4]: in the order of the PUBRECs, so in that of this queue.
+                self.control.push(&control::ack(AckKind::Pubrel, id, reason, self.limits.version), &self.limits);
+                Ok(Event::Handled)
+            }
+        }
+    }
+
+    /// v5 [MQTT-4.5.0-2], v4 [MQTT-4.5.0-2]: a client acknowledges whatever the application does with the message.
+    fn acknowledge_for_client(&mut self, token: AckToken) -> AckToken {
+        if self.limits.role == Role::Server || self.manual {
+            return token;
+        }
+        self.acknowledge(token, ReasonCode::SUCCESS);
+        AckToken(None)
+    }
+
+    /// Ends the connection by the peer's fault.
+    fn fail(&mut self, kind: ProtocolErrorKind) -> ProtocolError {
+        let error = ProtocolError { kind };
+        let silence = matches!(kind, ProtocolErrorKind::KeepAlive | ProtocolErrorKind::ConnectTimeout);
+        match (self.state, self.limits.role) {
+            // v5 [MQTT-3.14.0-1]: before acceptance the reason goes into CONNACK; without a CONNECT nobody is told.
+            (State::Deciding, _) if self.limits.version == Version::V5 => {
+                handshake::reject(&mut self.control, &self.limits, error.reason_code(), Properties::EMPTY);
+            }
+            (State::Closing | State::Deciding, _) | (State::Handshake, Role::Server) => {}
+            (State::Handshake | State::Connected, Role::Client) if silence => {}
+            // v5 [X5-ERR-1], v5 [MQTT-4.13.1-1]: the reason in DISCONNECT, then close; before 5.0 only close (v4 [MQTT-4.8.0-1]).
+            (State::Handshake | State::Connected, _) if self.limits.version == Version::V5 => {
+                handshake::disconnect(&mut self.control, &self.limits, error.reason_code(), &[]);
+            }
+            (State::Handshake | State::Connected, _) => {}
+        }
+        self.state = State::Closing;
+        error
+    }
+
+    /// The peer ended it: it listens no more.
+    fn say_nothing_more(&mut self) {
+        self.control.clear();
+        self.state = State::Closing;
+    }
+
+    /// v5 and v4 know no time that goes back.
+    fn clock(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.now
+    }
+}
+
+/// A read in progress; lends events.
+#[derive(Debug)]
+pub struct Input<'c> {
+    connection: &'c mut Connection,
+    packets: Packets<'c>,
+    now: Instant,
+}
+
+impl Input<'_> {
+    /// The next event; `None` when the bytes are used up, while CONNECT is with the host, and after the end.
+    ///
+    /// # Errors
+    /// The peer's fault: flush what is queued, then close.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Event<'_>>, ProtocolError> {
+        match self.connection.state {
+            // v5 [X5-CON-9]: what follows CONNECT waits in the reader.
+            State::Deciding | State::Closing => return Ok(None),
+            State::Handshake | State::Connected => {}
+        }
+        match self.packets.next() {
+            Ok(Some(packet)) => self.connection.handle_packet(self.now, &packet).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(self.connection.handle_decode_error(self.now, error)),
+        }
+    }
+
+    /// As [`Connection::acknowledge`].
+    pub fn acknowledge(&mut self, token: AckToken, reason: ReasonCode) {
+        self.connection.acknowledge(token, reason);
+    }
+}

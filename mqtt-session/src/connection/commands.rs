@@ -1,0 +1,244 @@
+//! The host's commands: what one end is told to do (C of the engine's contract).
+use super::{Connection, Forwarded, State};
+use crate::outgoing::{Outgoing, Written};
+use crate::{
+    Accept, AckToken, Delivery, Instant, Message, Place, Publication, PublishError, PublishToken, QueueFull,
+    QueueLimits, RequestError, RequestToken, ServerConfig, Session, control, handshake, requests,
+};
+use mqtt_codec::{OutBuf, Properties, Property, Qos, ReasonCode, Role, Subscription, TopicFilter};
+
+// --- C: commands, both ends ------------------------------------------------------------------------------------------
+
+impl Connection {
+    /// Answers a message or a release. Answers leave in the order of arrival. A stale token does nothing.
+    ///
+    /// The acknowledgement passes the message to the host: until then the peer will send it again on its next connection.
+    /// A `reason` of 0x80 or above refuses the message (5.0; before, it is acknowledged and the host drops it).
+    pub fn acknowledge(&mut self, token: AckToken, reason: ReasonCode) {
+        self.inbound.acknowledge(token, reason, &mut self.session.received, self.limits.version);
+    }
+
+    /// Makes a QoS 2 message the host's own before it is answered, for hosts that hand it on first and answer when it is stored: if the
+    /// connection ends in between, its repetition is answered and not handed out again. A stale token does nothing.
+    pub fn take(&mut self, token: AckToken) {
+        self.inbound.take(token, &mut self.session.received);
+    }
+
+    /// Says goodbye: queues DISCONNECT (5.0, or a client of any version) and goes to [`State::Closing`]. Queued messages stay in the session.
+    ///
+    /// Acknowledgements that are ready go first. Before acceptance a server has no DISCONNECT: it rejects. Before 5.0 a client's
+    /// DISCONNECT says that all is well, so with any other `reason` than success nothing is sent.
+    pub fn disconnect(&mut self, now: Instant, reason: ReasonCode, properties: &[Property<'_>]) {
+        let now = self.clock(now);
+        match (self.state, self.limits.role) {
+            (State::Closing, _) => return,
+            (State::Deciding, _) => return self.reject(now, reason, properties),
+            (State::Handshake, Role::Server) => {}
+            (State::Handshake, Role::Client) | (State::Connected, _) => {
+                while let Some((answer, reason)) = self.inbound.next_answer() {
+                    self.control.push(&control::ack(answer.kind, answer.id, reason, self.limits.version), &self.limits);
+                    self.inbound.sent();
+                }
+                handshake::disconnect(&mut self.control, &self.limits, reason, properties);
+            }
+        }
+        self.state = State::Closing;
+    }
+
+    /// What outlives the connection.
+    pub fn into_session(self) -> Session {
+        let mut session = self.session;
+        session.detach();
+        session
+    }
+}
+
+// --- C: commands, server ---------------------------------------------------------------------------------------------
+
+impl Connection {
+    /// Lets the client in with `session`; queues CONNACK, then what was in flight is sent again.
+    ///
+    /// Only while [`State::Deciding`]; else `session` is kept for [`into_session`](Self::into_session) and nothing is sent. A
+    /// client whose Maximum Packet Size cannot hold the CONNACK is closed.
+    pub fn accept(&mut self, now: Instant, session: Session, config: &ServerConfig, accept: &Accept<'_>) {
+        let now = self.clock(now);
+        self.session = session;
+        if self.state != State::Deciding {
+            return;
+        }
+        self.limits.accept(config);
+        let Some(keep_alive) = handshake::accept(&mut self.control, &self.limits, config, accept) else {
+            self.state = State::Closing;
+            return;
+        };
+        // v5 [MQTT-3.1.2-5], v5 [MQTT-3.1.2-23], v4 [MQTT-3.1.2-4]: the session goes on.
+        self.session.outbound.resume(&self.limits.window);
+        self.keep_alive.start(now, keep_alive);
+        self.state = State::Connected;
+    }
+
+    /// Turns the client away: CONNACK with `reason` (where the version has one), then [`State::Closing`].
+    ///
+    /// v5 [MQTT-3.2.2-7], v5 [MQTT-4.13.2-1], v4 [MQTT-3.2.2-5]: the host closes after that.
+    pub fn reject(&mut self, now: Instant, reason: ReasonCode, properties: &[Property<'_>]) {
+        self.clock(now);
+        if self.state == State::Deciding {
+            handshake::reject(&mut self.control, &self.limits, reason, Properties::from_slice(properties));
+            self.state = State::Closing;
+        }
+    }
+
+    /// Answers a SUBSCRIBE: one code per filter (0x00-0x02 granted, 0x80 and above refused; mapped for versions 3 and 4).
+    pub fn suback(&mut self, token: RequestToken, codes: &[ReasonCode], properties: Properties<'_>) {
+        if self.state == State::Connected
+            && !requests::suback(&mut self.control, &self.limits, token.0, codes, properties)
+        {
+            self.fail_to_answer();
+        }
+    }
+
+    /// Answers an UNSUBSCRIBE.
+    pub fn unsuback(&mut self, token: RequestToken, codes: &[ReasonCode], properties: Properties<'_>) {
+        if self.state == State::Connected
+            && !requests::unsuback(&mut self.control, &self.limits, token.0, codes, properties)
+        {
+            self.fail_to_answer();
+        }
+    }
+
+    /// A client that takes only packets smaller than the answer it must get would wait for ever.
+    fn fail_to_answer(&mut self) {
+        handshake::disconnect(&mut self.control, &self.limits, ReasonCode::PACKET_TOO_LARGE, &[]);
+        self.state = State::Closing;
+    }
+
+    /// Whether a QoS 0 message would be written at once, room provided: accepted, and nothing of QoS 0 waits before it.
+    ///
+    /// v5 [X5-SUB-5]: a SUBACK that waits does not hold it up.
+    pub fn can_forward(&self) -> bool {
+        self.state == State::Connected && self.greeted && self.session.outbound.is_free()
+    }
+
+    /// Writes a QoS 0 copy of `publication` straight to `out`, with `ids` as subscription identifiers, if nothing waits before it.
+    pub fn forward(
+        &mut self,
+        now: Instant,
+        publication: &Publication<'_>,
+        retain: bool,
+        ids: &[u32],
+        out: &mut OutBuf,
+    ) -> Forwarded {
+        if !self.can_forward() {
+            return Forwarded::MustQueue;
+        }
+        if publication.properties.message_expiry_interval() == Some(0) {
+            self.drops.expired = self.drops.expired.saturating_add(1);
+            return Forwarded::Dropped;
+        }
+        match Outgoing::borrowed(publication, retain, ids).write(&self.limits, out) {
+            Written::Wrote => {
+                let now = self.clock(now);
+                self.keep_alive.sent(now);
+                Forwarded::Wrote
+            }
+            Written::Full => Forwarded::MustQueue,
+            Written::Never => {
+                self.drops.too_large = self.drops.too_large.saturating_add(1);
+                Forwarded::Dropped
+            }
+        }
+    }
+
+    /// Queues a delivery.
+    ///
+    /// # Errors
+    /// The session is at one of `limits`; nothing has changed, and the delivery comes back.
+    #[allow(clippy::result_large_err)]
+    pub fn deliver(&mut self, delivery: Delivery, limits: &QueueLimits) -> Result<(), QueueFull> {
+        self.session.deliver(delivery, limits)
+    }
+
+    /// Puts a delivery in front of the place the queue has reached.
+    pub fn fill_place(&mut self, place: Place, delivery: Delivery) {
+        self.session.fill_place(place, delivery);
+    }
+
+    /// Lets what waits behind the place go on.
+    pub fn close_place(&mut self, place: Place) {
+        self.session.close_place(place);
+    }
+}
+
+// --- C: commands, client ---------------------------------------------------------------------------------------------
+
+impl Connection {
+    /// Whether [`Event::Publish`](crate::Event::Publish) waits for [`acknowledge`](Self::acknowledge) on the client's end (default: no).
+    pub fn set_manual_acknowledgement(&mut self, manual: bool) {
+        self.manual = manual;
+    }
+
+    /// Publishes; QoS 1 and 2 complete with [`Event::Completed`](crate::Event::Completed). Also before CONNACK and within `limits`.
+    ///
+    /// A message that turns out to be too large, not served or expired when its turn comes is counted in [`Drops`](crate::Drops).
+    ///
+    /// # Errors
+    /// Ours: nothing has changed.
+    pub fn publish(
+        &mut self,
+        now: Instant,
+        publication: &Publication<'_>,
+        limits: &QueueLimits,
+    ) -> Result<PublishToken, PublishError> {
+        let now = self.clock(now);
+        if self.state == State::Closing {
+            return Err(PublishError::NotConnected);
+        }
+        if !self.limits.may_send(publication.qos, publication.retain) {
+            return Err(PublishError::NotSupported);
+        }
+        let correlation = publication.properties.correlation_data().unwrap_or_default();
+        let id = if publication.qos == Qos::AtMostOnce { 0 } else { 2 };
+        let size = Outgoing::borrowed(publication, publication.retain, &[]).size(self.limits.version);
+        if u16::try_from(correlation.len()).is_err() || !size.is_some_and(|size| self.limits.fits(size + id)) {
+            return Err(PublishError::TooLarge);
+        }
+        let delivery = Delivery::new(Message::new(now, publication), publication.qos, publication.retain);
+        self.session.outbound.deliver(delivery, limits).map_err(|_| PublishError::Full)
+    }
+
+    /// Subscribes; answered by [`Event::Suback`](crate::Event::Suback). Only while connected.
+    ///
+    /// # Errors
+    /// Ours: nothing has changed.
+    pub fn subscribe(
+        &mut self,
+        now: Instant,
+        subscriptions: &[Subscription<'_>],
+        properties: &[Property<'_>],
+    ) -> Result<RequestToken, RequestError> {
+        self.clock(now);
+        if (self.state, self.limits.role) != (State::Connected, Role::Client) {
+            return Err(RequestError::NotConnected);
+        }
+        requests::subscribe(&mut self.control, &mut self.session.outbound, &self.limits, subscriptions, properties)
+            .map(RequestToken)
+    }
+
+    /// Unsubscribes; answered by [`Event::Unsuback`](crate::Event::Unsuback). Only while connected.
+    ///
+    /// # Errors
+    /// Ours: nothing has changed.
+    pub fn unsubscribe(
+        &mut self,
+        now: Instant,
+        filters: &[TopicFilter<'_>],
+        properties: &[Property<'_>],
+    ) -> Result<RequestToken, RequestError> {
+        self.clock(now);
+        if (self.state, self.limits.role) != (State::Connected, Role::Client) {
+            return Err(RequestError::NotConnected);
+        }
+        requests::unsubscribe(&mut self.control, &mut self.session.outbound, &self.limits, filters, properties)
+            .map(RequestToken)
+    }
+}

@@ -1,0 +1,152 @@
+//! Keep alive and the limits on waiting for CONNECT, CONNACK and PINGRESP (section 3.1.2.10).
+use crate::Instant;
+use mqtt_codec::Role;
+
+/// When silence is too long. Noting a packet is O(1): the deadline is worked out when it is asked for.
+#[derive(Debug)]
+pub(crate) struct KeepAlive {
+    role: Role,
+    /// While the host does not read.
+    paused: bool,
+    /// Milliseconds between packets; 0: off.
+    period: u32,
+    /// The server's end: when the last packet came. The client's: when the last was sent.
+    last: Instant,
+    /// By when CONNECT, CONNACK or PINGRESP is due.
+    answer_by: Option<Instant>,
+}
+
+/// What a deadline that has come means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Nothing,
+    /// A PINGREQ is to be sent.
+    Ping,
+    /// The peer was silent too long.
+    Lost,
+}
+
+impl KeepAlive {
+    /// Waits for CONNECT, or CONNACK, until `by`.
+    pub(crate) fn until(role: Role, now: Instant, by: Instant) -> Self {
+        Self { role, paused: false, period: 0, last: now, answer_by: Some(by) }
+    }
+
+    /// CONNECT has come: the host decides, and nothing is waited for.
+    pub(crate) fn decide(&mut self) {
+        self.answer_by = None;
+    }
+
+    /// The connection is accepted with a keep alive of `seconds`.
+    pub(crate) fn start(&mut self, now: Instant, seconds: u16) {
+        self.period = u32::from(seconds) * 1000;
+        self.answer_by = None;
+        self.last = now;
+    }
+
+    pub(crate) fn heard(&mut self, now: Instant) {
+        match self.role {
+            // v5 [MQTT-3.1.2-22]: any packet; what is sent does not count.
+            Role::Server => self.last = now,
+            // Anything shows that the server is there; its PINGRESP is on the way.
+            Role::Client if self.period > 0 && self.answer_by.is_some() => {
+                self.answer_by = Some(now.plus_millis(self.period.into()))
+            }
+            Role::Client => {}
+        }
+    }
+
+    pub(crate) fn heard_pingresp(&mut self) {
+        self.answer_by = None;
+    }
+
+    pub(crate) fn sent(&mut self, now: Instant) {
+        if self.role == Role::Client {
+            self.last = now;
+        }
+    }
+
+    pub(crate) fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    pub(crate) fn resume(&mut self, now: Instant) {
+        self.paused = false;
+        self.last = now;
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let silence = (self.period > 0 && !self.paused).then(|| self.last.plus_millis(self.patience()));
+        match (silence, self.answer_by) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Due {
+        if self.answer_by.is_some_and(|by| by <= now) {
+            return Due::Lost;
+        }
+        if self.period == 0 || self.paused || now < self.last.plus_millis(self.patience()) {
+            return Due::Nothing;
+        }
+        match self.role {
+            Role::Server => Due::Lost,
+            Role::Client => {
+                self.last = now;
+                self.answer_by = self.answer_by.or(Some(now.plus_millis(self.period.into())));
+                Due::Ping
+            }
+        }
+    }
+
+    /// The silence that is borne, in milliseconds.
+    fn patience(&self) -> u64 {
+        let period = u64::from(self.period);
+        match self.role {
+            // v5 [MQTT-3.1.2-22], v4 [MQTT-3.1.2-24]: one and a half times the keep alive.
+            Role::Server => period + period / 2,
+            // v5 [MQTT-3.1.2-20], v4 [MQTT-3.1.2-23]: within the keep alive, so a little earlier.
+            Role::Client => period - (period / 8).min(1000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    #[test]
+    fn a_server_bears_one_and_a_half_periods_of_silence() {
+        let mut server = KeepAlive::until(Role::Server, at(0), at(10_000));
+        server.start(at(0), 10);
+        server.heard(at(5_000));
+        server.sent(at(9_000));
+        assert_eq!(server.deadline(), Some(at(20_000)), "what is sent does not count");
+        assert_eq!(server.handle_timeout(at(19_999)), Due::Nothing);
+        assert_eq!(server.handle_timeout(at(20_000)), Due::Lost);
+    }
+
+    #[test]
+    fn a_client_pings_within_the_period_and_gives_up_without_an_answer() {
+        let mut client = KeepAlive::until(Role::Client, at(0), at(10_000));
+        client.start(at(0), 10);
+        assert_eq!(client.handle_timeout(at(9_000)), Due::Ping);
+        assert_eq!(client.handle_timeout(at(9_001)), Due::Nothing, "a repeated call is harmless");
+        assert_eq!(client.deadline(), Some(at(18_000)));
+        assert_eq!(client.handle_timeout(at(18_000)), Due::Ping, "the period holds while an answer is awaited");
+        assert_eq!(client.handle_timeout(at(19_000)), Due::Lost);
+    }
+
+    #[test]
+    fn a_keep_alive_of_zero_is_off() {
+        let mut server = KeepAlive::until(Role::Server, at(0), at(10_000));
+        server.start(at(0), 0);
+        assert_eq!(server.deadline(), None);
+        assert_eq!(server.handle_timeout(Instant::MAX), Due::Nothing);
+    }
+}

@@ -1,0 +1,200 @@
+//! What the two ends have told each other about this connection; nothing of it outlives the connection (section 4.9).
+use crate::ServerConfig;
+use mqtt_codec::{Connack, Connect, Qos, Role, Version};
+
+/// What holds on this connection.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// This end.
+    pub(crate) role: Role,
+    /// Before CONNECT: any.
+    pub(crate) version: Version,
+    /// The largest CONNECT read, bytes.
+    pub(crate) connect_size: u32,
+    /// The largest packet read, bytes.
+    pub(crate) packet_size: u32,
+    /// The largest packet the peer takes, bytes with fixed header.
+    pub(crate) peer_packet_size: u32,
+    /// Unfinished incoming QoS 1 and 2 messages, at most.
+    pub(crate) receive_maximum: u16,
+    /// Topic aliases the peer may set.
+    pub(crate) alias_maximum: u16,
+    /// What the server serves: ours to enforce on the server's end, ours to obey on the client's.
+    pub(crate) offer: Offer,
+    /// What was asked for in CONNECT.
+    pub(crate) asked: Asked,
+    /// The send quota.
+    pub(crate) window: Window,
+}
+
+/// What a server may leave out (section 3.2.2.3).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offer {
+    pub(crate) maximum_qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) wildcards: bool,
+    pub(crate) subscription_ids: bool,
+    pub(crate) shared: bool,
+}
+
+/// What of CONNECT is needed later.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked {
+    /// Seconds.
+    pub(crate) keep_alive: u16,
+    pub(crate) clean_start: bool,
+    pub(crate) receive_maximum: u16,
+    pub(crate) problem_information: bool,
+    pub(crate) response_information: bool,
+    /// The Session Expiry Interval was 0, or absent.
+    pub(crate) no_expiry: bool,
+}
+
+impl Offer {
+    /// All there is: what a CONNACK without a word about it offers.
+    const ALL: Self =
+        Self { maximum_qos: Qos::ExactlyOnce, retain: true, wildcards: true, subscription_ids: true, shared: true };
+
+    fn of_server(config: &ServerConfig) -> Self {
+        Self {
+            maximum_qos: config.maximum_qos,
+            retain: config.retain_available,
+            wildcards: config.wildcard_subscription_available,
+            subscription_ids: config.subscription_identifiers_available,
+            shared: config.shared_subscription_available,
+        }
+    }
+}
+
+impl Limits {
+    /// The server's end before CONNECT.
+    pub(crate) fn server(config: &ServerConfig) -> Self {
+        Self {
+            role: Role::Server,
+            version: Version::V5,
+            connect_size: config.maximum_connect_size.min(config.maximum_packet_size),
+            packet_size: config.maximum_packet_size.max(1),
+            peer_packet_size: u32::MAX,
+            receive_maximum: config.receive_maximum.max(1),
+            alias_maximum: config.topic_alias_maximum,
+            offer: Offer::of_server(config),
+            asked: Asked::default(),
+            window: Window::new(1),
+        }
+    }
+
+    /// The client's end before CONNACK.
+    pub(crate) fn client(connect: &Connect<'_>) -> Self {
+        let properties = connect.properties;
+        let size = properties.maximum_packet_size().unwrap_or(u32::MAX);
+        Self {
+            role: Role::Client,
+            version: connect.version,
+            connect_size: size,
+            packet_size: size,
+            peer_packet_size: u32::MAX,
+            receive_maximum: properties.receive_maximum().unwrap_or(u16::MAX),
+            // v5 [X5-CON-4]: absent means none. v5 [MQTT-3.3.2-10]: from 1 to what was announced.
+            alias_maximum: properties.topic_alias_maximum().unwrap_or(0),
+            offer: Offer::ALL,
+            asked: Asked::of(connect),
+            window: Window::new(1),
+        }
+    }
+
+    /// The server's end takes the client's word.
+    pub(crate) fn take_connect(&mut self, connect: &Connect<'_>) {
+        self.version = connect.version;
+        self.peer_packet_size = connect.properties.maximum_packet_size().unwrap_or(u32::MAX);
+        self.asked = Asked::of(connect);
+    }
+
+    /// The server's end has decided. v5 [X5-SESS-2]: all of this is of the connection, none of the session.
+    pub(crate) fn accept(&mut self, config: &ServerConfig) {
+        self.receive_maximum = config.receive_maximum.max(1);
+        // v5 [MQTT-3.3.2-12]: from 1 to what is announced.
+        self.alias_maximum = config.topic_alias_maximum;
+        self.offer = Offer::of_server(config);
+        // v5 [MQTT-4.9.0-1], v5 [MQTT-3.3.4-9]: between 1 and the client's Receive Maximum.
+        self.window = Window::new(self.asked.receive_maximum.min(config.maximum_inflight));
+    }
+
+    /// The client's end takes the server's word.
+    pub(crate) fn take_connack(&mut self, connack: &Connack<'_>) {
+        let properties = connack.properties;
+        self.peer_packet_size = properties.maximum_packet_size().unwrap_or(u32::MAX);
+        self.offer = Offer {
+            maximum_qos: match properties.maximum_qos() {
+                None => Qos::ExactlyOnce,
+                Some(true) => Qos::AtLeastOnce,
+                Some(false) => Qos::AtMostOnce,
+            },
+            retain: properties.retain_available().unwrap_or(true),
+            wildcards: properties.wildcard_subscription_available().unwrap_or(true),
+            subscription_ids: properties.subscription_identifier_available().unwrap_or(true),
+            shared: properties.shared_subscription_available().unwrap_or(true),
+        };
+        // v5 [MQTT-4.9.0-1], v5 [MQTT-3.3.4-7]: between 1 and the server's Receive Maximum.
+        self.window = Window::new(properties.receive_maximum().unwrap_or(u16::MAX));
+    }
+
+    /// Whether the peer serves a message of `qos` and `retain`.
+    ///
+    /// v5 [MQTT-3.2.2-11], v5 [MQTT-3.2.2-14]: a client does not publish what the server said it does not serve.
+    pub(crate) fn may_send(&self, qos: Qos, retain: bool) -> bool {
+        self.role == Role::Server || (qos <= self.offer.maximum_qos && (self.offer.retain || !retain))
+    }
+
+    /// Whether the peer takes a packet of `size` bytes.
+    pub(crate) fn fits(&self, size: usize) -> bool {
+        u32::try_from(size).is_ok_and(|size| size <= self.peer_packet_size)
+    }
+}
+
+impl Asked {
+    fn of(connect: &Connect<'_>) -> Self {
+        let properties = connect.properties;
+        Self {
+            keep_alive: connect.keep_alive,
+            clean_start: connect.clean_start,
+            receive_maximum: properties.receive_maximum().unwrap_or(u16::MAX),
+            problem_information: properties.request_problem_information().unwrap_or(true),
+            response_information: properties.request_response_information().unwrap_or(false),
+            // v5 [X5-CON-1]: absent means 0.
+            no_expiry: properties.session_expiry_interval().unwrap_or(0) == 0,
+        }
+    }
+}
+
+/// The send quota: how many more QoS 1 and 2 messages may be begun (section 4.9).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    start: u16,
+    left: u16,
+}
+
+impl Window {
+    /// At least 1.
+    fn new(start: u16) -> Self {
+        let start = start.max(1);
+        Self { start, left: start }
+    }
+
+    pub(crate) fn start(&self) -> u16 {
+        self.start
+    }
+
+    /// v5 [MQTT-4.9.0-2]: at zero no more are sent.
+    pub(crate) fn is_open(&self) -> bool {
+        self.left > 0
+    }
+
+    pub(crate) fn take(&mut self) {
+        self.left = self.left.saturating_sub(1);
+    }
+
+    /// v5 [X5-ACK-4]: never above where it started.
+    pub(crate) fn give(&mut self) {
+        self.left = self.left.saturating_add(1).min(self.start);
+    }
+}

@@ -1,0 +1,201 @@
+//! One copy of a message on its way to the peer: the only place where an outgoing PUBLISH is written (section 3.3).
+//!
+//! A copy is made of a message and of what belongs to this client alone. There is no field for an alias, and neither the
+//! identifier, the DUP nor the subscription identifiers of the publisher are within reach, so none of them can leak.
+//!
+//! v5 [MQTT-3.1.2-26], v5 [MQTT-3.1.2-27], v5 [MQTT-3.3.2-8]: no alias is ever sent.
+use crate::limits::Limits;
+use crate::message::{Delivery, Publication, forwardable, forwardable_len};
+use crate::{Instant, Message};
+use mqtt_codec::{OutBuf, PacketId, Properties, Qos, Version};
+
+/// One copy.
+#[derive(Clone, Copy)]
+pub(crate) struct Outgoing<'a> {
+    topic: &'a [u8],
+    /// `Some` if, and only if, QoS is above 0.
+    id: Option<PacketId>,
+    dup: bool,
+    qos: Qos,
+    retain: bool,
+    /// Seconds.
+    expiry: Option<u32>,
+    ids: &'a [u32],
+    body: Body<'a>,
+}
+
+/// Where the parts that are forwarded come from.
+#[derive(Clone, Copy)]
+enum Body<'a> {
+    Kept(&'a Message),
+    Borrowed { properties: Properties<'a>, len: usize, payload: &'a [u8] },
+}
+
+/// What became of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    Wrote,
+    Full,
+    /// It can never be sent on this connection.
+    Never,
+}
+
+impl<'a> Outgoing<'a> {
+    /// The copy of a kept message; `id` is there if, and only if, QoS is above 0.
+    pub(crate) fn kept(delivery: &'a Delivery, now: Instant, id: Option<PacketId>, dup: bool) -> Self {
+        let message = &delivery.message;
+        let body = Body::Kept(message);
+        let (qos, retain, ids) = (delivery.qos, delivery.retain, delivery.ids());
+        Self { topic: message.topic_bytes(), id, dup, qos, retain, expiry: message.expiry_interval(now), ids, body }
+    }
+
+    /// The QoS 0 copy of a message that was never kept.
+    pub(crate) fn borrowed(publication: &Publication<'a>, retain: bool, ids: &'a [u32]) -> Self {
+        let properties = publication.properties;
+        let body = Body::Borrowed { properties, len: forwardable_len(properties), payload: publication.payload };
+        let expiry = properties.message_expiry_interval();
+        // v5 [MQTT-4.3.1-1], v4 [MQTT-4.3.1-1]: QoS 0 and DUP 0.
+        Self {
+            topic: publication.topic.as_bytes(),
+            id: None,
+            dup: false,
+            qos: Qos::AtMostOnce,
+            retain,
+            expiry,
+            ids,
+            body,
+        }
+    }
+
+    /// Bytes on the wire; `None` where no packet can hold it.
+    pub(crate) fn size(&self, version: Version) -> Option<usize> {
+        let remaining = self.remaining(version);
+        (remaining <= VBI_MAX).then(|| 1 + vbi_len(remaining) + remaining)
+    }
+
+    /// Writes it, or nothing.
+    pub(crate) fn write(&self, limits: &Limits, out: &mut OutBuf) -> Written {
+        let version = limits.version;
+        // v5 [MQTT-3.1.2-24]: the limit counts the fixed header and is inclusive.
+        let Some(size) = self.size(version).filter(|&size| limits.fits(size)) else { return Written::Never };
+        if !out.has_room(size) {
+            return Written::Full;
+        }
+        let mut head = Small::new();
+        head.push(0x30 | (u8::from(self.dup) << 3) | ((self.qos as u8) << 1) | u8::from(self.retain));
+        head.vbi(self.remaining(version));
+        head.u16(u16::try_from(self.topic.len()).unwrap_or(u16::MAX));
+        out.put_slice(head.bytes());
+        out.put_slice(self.topic);
+        let mut middle = Small::new();
+        if let Some(id) = self.id {
+            middle.u16(id.get());
+        }
+        if version == Version::V5 {
+            middle.vbi(self.property_len());
+            if let Some(seconds) = self.expiry {
+                middle.push(0x02);
+                seconds.to_be_bytes().into_iter().for_each(|byte| middle.push(byte));
+            }
+            out.put_slice(middle.bytes());
+            // v5 [MQTT-3.3.4-3], v5 [MQTT-3.3.4-4], v5 [MQTT-3.3.4-5]: the identifiers of all matching subscriptions.
+            for &id in self.ids {
+                let mut piece = Small::new();
+                piece.push(0x0B);
+                piece.vbi(usize::try_from(id).unwrap_or(usize::MAX));
+                out.put_slice(piece.bytes());
+            }
+            match self.body {
+                Body::Kept(message) => out.put_slice(message.forwardable()),
+                Body::Borrowed { properties, .. } => forwardable(properties, |piece| out.put_slice(piece)),
+            }
+        } else {
+            out.put_slice(middle.bytes());
+        }
+        match self.body {
+            Body::Kept(message) => out.put_shared(message.block(), message.payload_range()),
+            Body::Borrowed { payload, .. } => out.put_slice(payload),
+        }
+        Written::Wrote
+    }
+
+    fn remaining(&self, version: Version) -> usize {
+        let payload = match self.body {
+            Body::Kept(message) => message.payload_range().len(),
+            Body::Borrowed { payload, .. } => payload.len(),
+        };
+        let properties = match version {
+            Version::V31 | Version::V311 => 0,
+            Version::V5 => {
+                let len = self.property_len();
+                vbi_len(len).saturating_add(len)
+            }
+        };
+        let id = if self.id.is_some() { 2 } else { 0 };
+        (2 + id + self.topic.len()).saturating_add(properties).saturating_add(payload)
+    }
+
+    fn property_len(&self) -> usize {
+        let expiry = if self.expiry.is_some() { 5 } else { 0 };
+        let ids: usize = self.ids.iter().map(|&id| 1 + vbi_len(usize::try_from(id).unwrap_or(usize::MAX))).sum();
+        let forwarded = match self.body {
+            Body::Kept(message) => message.forwardable().len(),
+            Body::Borrowed { len, .. } => len,
+        };
+        expiry + ids + forwarded
+    }
+}
+
+/// The most a Variable Byte Integer can say.
+const VBI_MAX: usize = 268_435_455;
+
+fn vbi_len(value: usize) -> usize {
+    match value {
+        0..=0x7F => 1,
+        0x80..=0x3FFF => 2,
+        0x4000..=0x1F_FFFF => 3,
+        _ => 4,
+    }
+}
+
+/// A few bytes that are written together; the longest are an identifier, a property length and an expiry: 11.
+struct Small {
+    bytes: [u8; 12],
+    len: usize,
+}
+
+impl Small {
+    fn new() -> Self {
+        Self { bytes: [0; 12], len: 0 }
+    }
+
+    #[inline]
+    fn push(&mut self, byte: u8) {
+        if let Some(slot) = self.bytes.get_mut(self.len) {
+            *slot = byte;
+            self.len += 1;
+        }
+    }
+
+    fn u16(&mut self, value: u16) {
+        let [high, low] = value.to_be_bytes();
+        self.push(high);
+        self.push(low);
+    }
+
+    fn vbi(&mut self, value: usize) {
+        let mut rest = value.min(VBI_MAX);
+        loop {
+            let low = (rest & 0x7F) as u8;
+            rest >>= 7;
+            if rest == 0 {
+                return self.push(low);
+            }
+            self.push(low | 0x80);
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}

@@ -1,0 +1,171 @@
+//! What waits to be sent, in order, and the places held open in it.
+use crate::message::Delivery;
+use crate::{Place, PublishToken};
+use alloc::collections::VecDeque;
+use mqtt_codec::Qos;
+
+/// A session's queue: two lanes.
+///
+/// QoS 1 and 2 wait in the ordered lane, places among them. QoS 0 has a lane of its own, so that a full window never holds it
+/// back (v5 [MQTT-3.3.4-8], v5 [MQTT-3.3.4-10]), but joins the ordered lane while a place or another QoS 0 is there, so that
+/// nothing overtakes what the place stands for.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    ordered: VecDeque<Waiting>,
+    free: VecDeque<(PublishToken, Delivery)>,
+    /// Places in the ordered lane.
+    places: u32,
+    /// QoS 0 in the ordered lane.
+    qos0: u32,
+    /// Bytes of messages in the ordered lane.
+    ordered_bytes: usize,
+    /// Bytes of messages in the other.
+    free_bytes: usize,
+    /// The place given out next.
+    next_place: u32,
+}
+
+/// What stands in the ordered lane.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    Delivery(PublishToken, Delivery),
+    Place(Place),
+}
+
+impl Queue {
+    pub(crate) fn push(&mut self, token: PublishToken, delivery: Delivery) {
+        if delivery.qos == Qos::AtMostOnce && self.lets_qos0_pass() {
+            self.free_bytes += delivery.message.size();
+            self.free.push_back((token, delivery));
+        } else {
+            self.count(&delivery);
+            self.ordered.push_back(Waiting::Delivery(token, delivery));
+        }
+    }
+
+    /// Puts a delivery in front of all others: it was there before them.
+    pub(crate) fn push_front(&mut self, token: PublishToken, delivery: Delivery) {
+        self.count(&delivery);
+        self.ordered.push_front(Waiting::Delivery(token, delivery));
+    }
+
+    /// The front of the ordered lane.
+    pub(crate) fn front(&self) -> Option<&Waiting> {
+        self.ordered.front()
+    }
+
+    /// Takes the delivery at the front of the ordered lane.
+    pub(crate) fn pop(&mut self) -> Option<(PublishToken, Delivery)> {
+        self.take_at(0)
+    }
+
+    /// The next QoS 0 delivery that waits for nobody.
+    pub(crate) fn front_free(&self) -> Option<&Delivery> {
+        self.free.front().map(|(_, delivery)| delivery)
+    }
+
+    pub(crate) fn pop_free(&mut self) -> Option<(PublishToken, Delivery)> {
+        let (token, delivery) = self.free.pop_front()?;
+        self.free_bytes = self.free_bytes.saturating_sub(delivery.message.size());
+        Some((token, delivery))
+    }
+
+    /// The oldest delivery of both lanes.
+    pub(crate) fn pop_oldest(&mut self) -> Option<(PublishToken, Delivery)> {
+        let ordered = self.ordered.iter().enumerate().find_map(|(at, waiting)| match waiting {
+            Waiting::Delivery(token, _) => Some((at, *token)),
+            Waiting::Place(_) => None,
+        });
+        match (ordered, self.free.front()) {
+            (Some((_, older)), Some((newer, _))) if newer.is_before(older) => self.pop_free(),
+            (Some((at, _)), _) => self.take_at(at),
+            (None, _) => self.pop_free(),
+        }
+    }
+
+    /// Takes every QoS 0 delivery out of the lane of their own.
+    pub(crate) fn drain_free(&mut self) -> impl Iterator<Item = (PublishToken, Delivery)> + '_ {
+        self.free_bytes = 0;
+        self.free.drain(..)
+    }
+
+    /// Whether a QoS 0 message has nothing to wait behind.
+    pub(crate) fn is_free(&self) -> bool {
+        self.free.is_empty() && self.lets_qos0_pass()
+    }
+
+    pub(crate) fn hold_place(&mut self) -> Place {
+        let place = Place(self.next_place);
+        self.next_place = self.next_place.wrapping_add(1);
+        self.places += 1;
+        self.ordered.push_back(Waiting::Place(place));
+        place
+    }
+
+    /// Puts a delivery in front of a place; `false` if the place is closed already.
+    pub(crate) fn fill_place(&mut self, place: Place, token: PublishToken, delivery: Delivery) -> bool {
+        let Some(at) = self.position(place) else { return false };
+        self.count(&delivery);
+        self.ordered.insert(at, Waiting::Delivery(token, delivery));
+        true
+    }
+
+    pub(crate) fn close_place(&mut self, place: Place) {
+        if let Some(at) = self.position(place) {
+            self.ordered.remove(at);
+            self.places = self.places.saturating_sub(1);
+        }
+    }
+
+    /// Deliveries of both lanes.
+    pub(crate) fn len(&self) -> usize {
+        self.ordered.len().saturating_sub(usize::try_from(self.places).unwrap_or(usize::MAX)) + self.free.len()
+    }
+
+    /// Whether there is neither a delivery nor a place.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ordered.is_empty() && self.free.is_empty()
+    }
+
+    /// Gives the memory of empty lanes back.
+    pub(crate) fn shrink(&mut self) {
+        if self.ordered.is_empty() {
+            self.ordered = VecDeque::new();
+        }
+        if self.free.is_empty() {
+            self.free = VecDeque::new();
+        }
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        self.ordered.capacity() * size_of::<Waiting>() + self.free.capacity() * size_of::<(PublishToken, Delivery)>()
+    }
+
+    /// Bytes of what could go out now if there were room: all of it, or QoS 0 alone while the window is full.
+    pub(crate) fn sendable_bytes(&self, window_is_open: bool) -> usize {
+        self.free_bytes + if window_is_open { self.ordered_bytes } else { 0 }
+    }
+
+    /// A delivery joins the ordered lane.
+    fn count(&mut self, delivery: &Delivery) {
+        self.qos0 += u32::from(delivery.qos == Qos::AtMostOnce);
+        self.ordered_bytes += delivery.message.size();
+    }
+
+    fn lets_qos0_pass(&self) -> bool {
+        self.places == 0 && self.qos0 == 0
+    }
+
+    /// A place that was reached is at the front, or behind what it was filled with.
+    fn position(&self, place: Place) -> Option<usize> {
+        self.ordered.iter().position(|waiting| matches!(waiting, Waiting::Place(held) if *held == place))
+    }
+
+    fn take_at(&mut self, at: usize) -> Option<(PublishToken, Delivery)> {
+        let Some(Waiting::Delivery(..)) = self.ordered.get(at) else { return None };
+        let Some(Waiting::Delivery(token, delivery)) = self.ordered.remove(at) else { return None };
+        self.qos0 = self.qos0.saturating_sub(u32::from(delivery.qos == Qos::AtMostOnce));
+        self.ordered_bytes = self.ordered_bytes.saturating_sub(delivery.message.size());
+        Some((token, delivery))
+    }
+}
