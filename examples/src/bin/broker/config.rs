@@ -1,0 +1,470 @@
+//! The configuration file: its keys, their defaults, and errors that name key, value and line.
+
+use crate::Failure;
+use mqtt_broker_core::{Config, Overflow, Versions};
+use mqtt_codec::Qos;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What the program was asked to do.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// Where to listen.
+    pub(crate) listeners: Vec<Listener>,
+    /// Who may connect.
+    pub(crate) password_file: Option<PathBuf>,
+    /// What is written about clients without a password; listeners may say otherwise.
+    pub(crate) allow_anonymous: Option<bool>,
+    /// What is logged.
+    pub(crate) log_level: tracing::Level,
+    /// Everything the broker itself decides by.
+    pub(crate) core: Config,
+}
+
+/// A socket to listen on.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listener {
+    /// Where.
+    #[serde(deserialize_with = "address")]
+    pub(crate) address: SocketAddr,
+    /// What is written about clients without a password.
+    pub(crate) allow_anonymous: Option<bool>,
+}
+
+impl Listener {
+    /// A listener that has no rule of its own.
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self { address, allow_anonymous: None }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        File::default().settings()
+    }
+}
+
+impl Settings {
+    /// Reads a configuration file.
+    pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", path.display())))?;
+        let mut settings =
+            Self::parse(&text).map_err(|error| Failure::Usage(format!("{}, {error}", path.display())))?;
+        if let (Some(file), Some(folder)) = (&mut settings.password_file, path.parent()) {
+            *file = folder.join(&*file);
+        }
+        Ok(settings)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let file: File = toml::from_str(text).map_err(|error| describe(text, &error))?;
+        Ok(file.settings())
+    }
+
+    /// Whether `listener` lets clients in that name no user: as written, else only where nobody but this machine can
+    /// connect and there is nothing to check.
+    pub(crate) fn lets_anybody_in(&self, listener: &Listener) -> bool {
+        let unwritten = self.password_file.is_none() && listener.address.ip().to_canonical().is_loopback();
+        listener.allow_anonymous.or(self.allow_anonymous).unwrap_or(unwritten)
+    }
+}
+
+/// One line: where, what is written there, and what is wrong with it.
+fn describe(text: &str, error: &toml::de::Error) -> String {
+    let message = error
+        .message()
+        .replace("unknown field", "unknown key")
+        .replace("missing field", "missing key")
+        .replace('\n', "; ");
+    let Some(start) = error.span().map(|span| span.start.min(text.len())) else {
+        return message;
+    };
+    let before = text.get(..start).unwrap_or_default();
+    let number = before.matches('\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default().trim();
+    format!("line {number}: `{line}`: {message}")
+}
+
+/// The file as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    #[serde(deserialize_with = "listeners")]
+    listen: Vec<Listen>,
+    password_file: Option<PathBuf>,
+    allow_anonymous: Option<bool>,
+    log_level: LogLevel,
+    limits: Limits,
+    offer: Offer,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            listen: vec![Listen(Listener::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))))],
+            password_file: None,
+            allow_anonymous: None,
+            log_level: LogLevel::Info,
+            limits: Limits::default(),
+            offer: Offer::default(),
+        }
+    }
+}
+
+impl File {
+    fn settings(self) -> Settings {
+        let mut core = Config::default();
+        self.limits.apply(&mut core);
+        self.offer.apply(&mut core);
+        Settings {
+            listeners: self.listen.into_iter().map(|Listen(listener)| listener).collect(),
+            password_file: self.password_file,
+            allow_anonymous: self.allow_anonymous,
+            log_level: self.log_level.into(),
+            core,
+        }
+    }
+}
+
+/// How much the broker holds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Limits {
+    max_connections: NonZeroUsize,
+    max_handshakes: NonZeroUsize,
+    max_sessions: NonZeroUsize,
+    max_client_id: NonZeroUsize,
+    max_subscriptions: usize,
+    max_topic_levels: NonZeroUsize,
+    max_packet_size: NonZeroU32,
+    max_connect_size: NonZeroU32,
+    connect_timeout_s: NonZeroU32,
+    max_keep_alive_s: Option<NonZeroU16>,
+    max_session_expiry_s: u32,
+    session_expiry_v3_s: u32,
+    receive_maximum: NonZeroU16,
+    topic_alias_maximum: u16,
+    max_inflight: NonZeroU16,
+    queue_messages: usize,
+    queue_bytes: usize,
+    total_queue_bytes: usize,
+    overflow: OverflowName,
+    queue_qos0_offline: bool,
+    max_retained: usize,
+    max_retained_bytes: usize,
+    high_water: NonZeroUsize,
+    stall_after_ms: u32,
+    decision_timeout_s: NonZeroU32,
+}
+
+/// What clients are offered.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Offer {
+    #[serde(deserialize_with = "versions")]
+    versions: Versions,
+    strict_v31_client_id: bool,
+    #[serde(deserialize_with = "qos")]
+    max_qos: Qos,
+    retained: bool,
+    wildcard_subscriptions: bool,
+    subscription_identifiers: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let core = Config::default();
+        // no default of the core is zero where zero is refused
+        let size = |limit: usize| NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MAX);
+        let bytes = |limit: u32| NonZeroU32::new(limit).unwrap_or(NonZeroU32::MAX);
+        let count = |limit: u16| NonZeroU16::new(limit).unwrap_or(NonZeroU16::MAX);
+        let seconds = |time: Duration| bytes(u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
+        Self {
+            max_connections: size(core.max_connections),
+            max_handshakes: size(core.max_handshakes),
+            max_sessions: size(core.max_sessions),
+            max_client_id: size(core.max_client_id),
+            max_subscriptions: core.max_subscriptions,
+            max_topic_levels: size(core.max_topic_levels),
+            max_packet_size: bytes(core.server.maximum_packet_size),
+            max_connect_size: bytes(core.server.maximum_connect_size),
+            connect_timeout_s: seconds(core.server.connect_timeout),
+            max_keep_alive_s: core.server.maximum_keep_alive.and_then(NonZeroU16::new),
+            max_session_expiry_s: core.max_session_expiry,
+            session_expiry_v3_s: core.session_expiry_v3,
+            receive_maximum: count(core.server.receive_maximum),
+            topic_alias_maximum: core.server.topic_alias_maximum,
+            max_inflight: count(core.server.maximum_inflight),
+            queue_messages: core.queue.messages,
+            queue_bytes: core.queue.bytes,
+            total_queue_bytes: core.max_queued_bytes,
+            overflow: OverflowName::DropNewest,
+            queue_qos0_offline: core.queue_qos0_offline,
+            max_retained: core.max_retained,
+            max_retained_bytes: core.max_retained_bytes,
+            high_water: size(core.high_water),
+            stall_after_ms: u32::try_from(core.stall_after.as_millis()).unwrap_or(u32::MAX),
+            decision_timeout_s: seconds(core.decision_timeout),
+        }
+    }
+}
+
+impl Limits {
+    fn apply(self, core: &mut Config) {
+        let seconds = |time: NonZeroU32| Duration::from_secs(time.get().into());
+        core.max_connections = self.max_connections.get();
+        core.max_handshakes = self.max_handshakes.get();
+        core.max_sessions = self.max_sessions.get();
+        core.max_client_id = self.max_client_id.get();
+        core.max_subscriptions = self.max_subscriptions;
+        core.max_topic_levels = self.max_topic_levels.get();
+        core.server.maximum_packet_size = self.max_packet_size.get();
+        core.server.maximum_connect_size = self.max_connect_size.get();
+        core.server.connect_timeout = seconds(self.connect_timeout_s);
+        core.server.maximum_keep_alive = self.max_keep_alive_s.map(NonZeroU16::get);
+        core.max_session_expiry = self.max_session_expiry_s;
+        core.session_expiry_v3 = self.session_expiry_v3_s;
+        core.server.receive_maximum = self.receive_maximum.get();
+        core.server.topic_alias_maximum = self.topic_alias_maximum;
+        core.server.maximum_inflight = self.max_inflight.get();
+        core.queue.messages = self.queue_messages;
+        core.queue.bytes = self.queue_bytes;
+        core.max_queued_bytes = self.total_queue_bytes;
+        core.overflow = match self.overflow {
+            OverflowName::DropNewest => Overflow::DropNewest,
+            OverflowName::DropOldest => Overflow::DropOldest,
+            OverflowName::Disconnect => Overflow::Disconnect,
+        };
+        core.queue_qos0_offline = self.queue_qos0_offline;
+        core.max_retained = self.max_retained;
+        core.max_retained_bytes = self.max_retained_bytes;
+        core.high_water = self.high_water.get();
+        core.stall_after = Duration::from_millis(self.stall_after_ms.into());
+        core.decision_timeout = seconds(self.decision_timeout_s);
+    }
+}
+
+impl Default for Offer {
+    fn default() -> Self {
+        let core = Config::default();
+        Self {
+            versions: core.versions,
+            strict_v31_client_id: core.strict_v31_client_id,
+            max_qos: core.server.maximum_qos,
+            retained: core.server.retain_available,
+            wildcard_subscriptions: core.server.wildcard_subscription_available,
+            subscription_identifiers: core.server.subscription_identifiers_available,
+        }
+    }
+}
+
+impl Offer {
+    fn apply(self, core: &mut Config) {
+        core.versions = self.versions;
+        core.strict_v31_client_id = self.strict_v31_client_id;
+        core.server.maximum_qos = self.max_qos;
+        core.server.retain_available = self.retained;
+        core.server.wildcard_subscription_available = self.wildcard_subscriptions;
+        core.server.subscription_identifiers_available = self.subscription_identifiers;
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum OverflowName {
+    DropNewest,
+    DropOldest,
+    Disconnect,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl From<LogLevel> for tracing::Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
+
+/// A listener as it may be written: an address, or a table.
+#[derive(Debug)]
+struct Listen(Listener);
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct AddressOrTable;
+        impl<'de> Visitor<'de> for AddressOrTable {
+            type Value = Listener;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address such as \"127.0.0.1:1883\", or a table with `address`")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Listener, E> {
+                parse_address(text).map(Listener::new)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Listener, A::Error> {
+                Listener::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        from.deserialize_any(AddressOrTable).map(Self)
+    }
+}
+
+fn listeners<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Listen>, D::Error> {
+    let listeners = Vec::<Listen>::deserialize(from)?;
+    if listeners.is_empty() {
+        return Err(D::Error::custom("nowhere to listen: nobody could connect"));
+    }
+    Ok(listeners)
+}
+
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    parse_address(&String::deserialize(from)?)
+}
+
+fn parse_address<E: Error>(text: &str) -> Result<SocketAddr, E> {
+    text.parse()
+        .map_err(|_| E::custom(format!("`{text}` is no IP address with a port, such as 127.0.0.1:1883 or [::]:1883")))
+}
+
+fn qos<'de, D: Deserializer<'de>>(from: D) -> Result<Qos, D::Error> {
+    let number = u8::deserialize(from)?;
+    Qos::new(number).ok_or_else(|| D::Error::custom(format!("`{number}` is no QoS: 0, 1 or 2")))
+}
+
+fn versions<'de, D: Deserializer<'de>>(from: D) -> Result<Versions, D::Error> {
+    let mut versions = Versions { v31: false, v311: false, v5: false };
+    let names = Vec::<String>::deserialize(from)?;
+    if names.is_empty() {
+        return Err(D::Error::custom("no version: nobody could connect"));
+    }
+    for name in names {
+        match name.as_str() {
+            "3.1" => versions.v31 = true,
+            "3.1.1" => versions.v311 = true,
+            "5.0" => versions.v5 = true,
+            _ => {
+                return Err(D::Error::custom(format!("`{name}` is no version: \"3.1\", \"3.1.1\" or \"5.0\"")));
+            }
+        }
+    }
+    Ok(versions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The documented file: explanations are `# text`, defaults are `#key = value`.
+    const DOCUMENTED: &str = include_str!("../../../broker.toml");
+
+    fn with_defaults_written_out() -> String {
+        let uncommented = |line: &str| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => rest.to_owned(),
+            _ => line.to_owned(),
+        };
+        DOCUMENTED.lines().map(uncommented).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_documented_file_is_a_valid_one_that_changes_nothing() {
+        let settings = Settings::parse(DOCUMENTED).unwrap();
+        assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
+    }
+
+    #[test]
+    fn the_documented_defaults_are_the_defaults() {
+        let mut settings = Settings::parse(&with_defaults_written_out()).unwrap();
+        // these three have no default that could be written: the examples stand for them
+        assert_eq!(settings.password_file.take(), Some(PathBuf::from("passwords")));
+        assert_eq!(settings.allow_anonymous.take(), Some(false));
+        assert_eq!(settings.core.server.maximum_keep_alive.take(), Some(3600));
+        assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        let written: File = toml::from_str(&with_defaults_written_out()).unwrap();
+        let keys = format!("{written:#?}");
+        for key in keys.lines().filter_map(|line| line.trim().split_once(": ")).map(|(key, _)| key) {
+            let inner = ["address", "v31", "v311", "v5"].contains(&key);
+            assert!(
+                inner || DOCUMENTED.contains(&format!("#{key} = ")) || DOCUMENTED.contains(&format!("[{key}]")),
+                "{key} is not documented"
+            );
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_key_the_value_and_the_line() {
+        let rows = [
+            ("max_conections = 5", "line 1: `max_conections = 5`: unknown key `max_conections`"),
+            (
+                "\n[limits]\nmax_connections = \"many\"",
+                "line 3: `max_connections = \"many\"`: invalid type: string \"many\"",
+            ),
+            ("[limits]\nmax_connections = 0", "line 2: `max_connections = 0`: invalid value: integer `0`"),
+            ("[limits]\nqueue_messages = -1", "line 2: `queue_messages = -1`: invalid value: integer `-1`"),
+            ("[limits]\noverflow = \"explode\"", "line 2: `overflow = \"explode\"`: unknown variant `explode`"),
+            ("[limits]\nmax_conections = 5", "line 2: `max_conections = 5`: unknown key `max_conections`"),
+            ("\nlisten = [\"localhost\"]", "line 2: `listen = [\"localhost\"]`: `localhost` is no IP address"),
+            ("[[listen]]\naddress = \"1.2.3.4\"", "line 2: `address = \"1.2.3.4\"`: `1.2.3.4` is no IP address"),
+            ("[[listen]]\naddress = \"1.2.3.4:5\"\ntls = true", "line 3: `tls = true`: unknown key `tls`"),
+            ("listen = []", "line 1: `listen = []`: nowhere to listen"),
+            ("[[listen]]\nallow_anonymous = true", "line 1: `[[listen]]`: missing key `address`"),
+            ("[offer]\nmax_qos = 3", "line 2: `max_qos = 3`: `3` is no QoS"),
+            ("[offer]\nversions = [\"4\"]", "line 2: `versions = [\"4\"]`: `4` is no version"),
+            (
+                "allow_anonymous = \"yes\"",
+                "line 1: `allow_anonymous = \"yes\"`: invalid type: string \"yes\", expected a boolean",
+            ),
+            ("allow_anonymous = ", "line 1: `allow_anonymous =`: "),
+        ];
+        for (text, expected) in rows {
+            let error = Settings::parse(text).unwrap_err();
+            assert!(error.starts_with(expected), "{text:?}\n  gave     {error}\n  expected {expected}");
+        }
+    }
+
+    #[test]
+    fn anybody_is_let_in_on_loopback_without_passwords_or_where_it_is_written_out() {
+        let rows = [
+            ("", "127.0.0.1:1", true),
+            ("", "[::1]:1", true),
+            ("", "[::ffff:127.0.0.1]:1", true),
+            ("", "0.0.0.0:1", false),
+            ("", "192.0.2.1:1", false),
+            ("password_file = \"p\"", "127.0.0.1:1", false),
+            ("allow_anonymous = true", "0.0.0.0:1", true),
+            ("allow_anonymous = true\npassword_file = \"p\"", "0.0.0.0:1", true),
+            ("allow_anonymous = false", "127.0.0.1:1", false),
+        ];
+        for (text, address, expected) in rows {
+            let settings = Settings::parse(text).unwrap();
+            let listener = Listener::new(address.parse().unwrap());
+            assert_eq!(settings.lets_anybody_in(&listener), expected, "{text:?} {address}");
+            let exception = Listener { allow_anonymous: Some(!expected), ..listener };
+            assert_eq!(settings.lets_anybody_in(&exception), !expected, "the listener's own word counts");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The broker as a program: reads flags and configuration, opens the listeners, wires the parts together.
+//!
+//! What MQTT says is decided in `mqtt-broker-core`; here are sockets, files, passwords, signals and log lines.
+
+mod auth;
+mod config;
+mod connections;
+mod event_loop;
+mod listeners;
+mod logging;
+mod passwords;
+mod signals;
+
+use auth::{Accounts, Verifier};
+use clap::{Parser, Subcommand};
+use config::Settings;
+use event_loop::{EventLoop, Watch};
+use mqtt_broker_core::Broker;
+use mqtt_topic::HashSeed;
+use passwords::Passwords;
+use std::fmt;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing::{info, warn};
+
+/// An MQTT broker (3.1, 3.1.1 and 5.0) on one thread.
+///
+/// Without a password file, anonymous clients are let in on loopback addresses only.
+#[derive(Parser)]
+#[command(name = "broker", version, args_conflicts_with_subcommands = true)]
+struct Flags {
+    /// Address and port to listen on, such as `127.0.0.1:1883` or `[::]:1883`; repeatable; replaces those of the configuration file
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<SocketAddr>,
+    /// Configuration file (TOML); examples/broker.toml documents every key
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Who may connect: lines `user:hash`, written by `broker passwd`; replaces that of the configuration file
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Log warnings and errors only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Log more, dropped messages included
+    #[arg(short, long, conflicts_with = "quiet")]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Set the password of a user: asked on the terminal, or one line of standard input
+    Passwd {
+        /// The password file; made if it does not exist
+        file: PathBuf,
+        /// The user name
+        user: String,
+    },
+}
+
+/// Why the program does not start, or stops.
+pub(crate) enum Failure {
+    /// What the user asked for cannot be done: a flag, a key, a line of a file. Exit code 2.
+    Usage(String),
+    /// The system did not let us. Exit code 1.
+    Runtime(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Usage(message) | Self::Runtime(message)) = self;
+        f.write_str(message)
+    }
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let outcome = match &flags.command {
+        Some(Command::Passwd { file, user }) => passwords::set(file, user),
+        None => serve(&flags),
+    };
+    let Err(failure) = outcome else {
+        return ExitCode::SUCCESS;
+    };
+    // a closed standard error is no reason to panic
+    let _ = writeln!(io::stderr(), "broker: {failure}");
+    match failure {
+        Failure::Usage(_) => ExitCode::from(2),
+        Failure::Runtime(_) => ExitCode::FAILURE,
+    }
+}
+
+fn serve(flags: &Flags) -> Result<(), Failure> {
+    let settings = settings(flags)?;
+    let passwords = settings.password_file.as_deref().map(Passwords::load).transpose()?;
+    logging::start(settings.log_level);
+
+    let mut watch = Watch::new()?;
+    let mut bound = Vec::new();
+    for listener in &settings.listeners {
+        bound.push(watch.listen(listener.address)?);
+    }
+    warn_about_doors(&settings, &bound, passwords.as_ref());
+
+    let (verifier, verdicts) = match passwords {
+        Some(passwords) => Some(Verifier::start(passwords, watch.waker()?)?).unzip(),
+        None => (None, None),
+    };
+    let anonymous = settings.listeners.iter().map(|listener| settings.lets_anybody_in(listener)).collect();
+    let accounts = Accounts::new(anonymous, verifier);
+    let broker =
+        Broker::new(settings.core, accounts, HashSeed::random()).map_err(|error| Failure::Usage(error.to_string()))?;
+
+    announce(&bound);
+    EventLoop::new(watch, broker, verdicts).run()
+}
+
+/// The settings of the configuration file with what the flags say instead.
+fn settings(flags: &Flags) -> Result<Settings, Failure> {
+    let mut settings = match &flags.config {
+        Some(path) => Settings::load(path)?,
+        None => Settings::default(),
+    };
+    if !flags.listen.is_empty() {
+        settings.listeners = flags.listen.iter().copied().map(config::Listener::new).collect();
+    }
+    if let Some(path) = &flags.password_file {
+        settings.password_file = Some(path.clone());
+    }
+    match (flags.quiet, flags.verbose) {
+        (true, _) => settings.log_level = tracing::Level::WARN,
+        (_, true) => settings.log_level = tracing::Level::DEBUG,
+        (false, false) => {}
+    }
+    settings.core.events.drops = settings.log_level >= tracing::Level::DEBUG;
+    Ok(settings)
+}
+
+/// Says which listeners let in nobody, or anybody from anywhere: neither is likely to be meant.
+fn warn_about_doors(settings: &Settings, bound: &[SocketAddr], passwords: Option<&Passwords>) {
+    for (listener, address) in settings.listeners.iter().zip(bound) {
+        let anybody = settings.lets_anybody_in(listener);
+        if anybody && !address.ip().to_canonical().is_loopback() {
+            warn!("{address} is no loopback address and lets anybody in (allow_anonymous = true)");
+        }
+        match passwords {
+            None if !anybody => {
+                warn!("{address} refuses everybody: there is no password file, and allow_anonymous is not true")
+            }
+            Some(passwords) if !anybody && passwords.is_empty() => {
+                warn!("{address} refuses everybody: there is nobody in the password file")
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Says where the broker listens: for people on the log, for programs on standard output.
+fn announce(bound: &[SocketAddr]) {
+    let mut stdout = io::stdout().lock();
+    for address in bound {
+        info!("listening on {address}");
+        let _ = writeln!(stdout, "listening on {address}");
+    }
+    let _ = stdout.flush();
+}

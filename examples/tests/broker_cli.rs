@@ -1,0 +1,421 @@
+//! The programs `broker` and `threads` from outside: flags, files, exit codes, signals, and bytes on real sockets.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+/// No answer within this time is no answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const BROKER: &str = env!("CARGO_BIN_EXE_broker");
+const THREADS: &str = env!("CARGO_BIN_EXE_threads");
+
+const PINGREQ: &[u8] = &[0xC0, 0x00];
+const PINGRESP: &[u8] = &[0xD0, 0x00];
+
+/// A running program. Ends with the test, however that ends.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Program {
+    fn start(path: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(path);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(command.spawn().unwrap())
+    }
+
+    /// Starts a program that listens, and waits until it says where.
+    fn serve(path: &str, arguments: &[&str]) -> (Self, SocketAddr) {
+        let mut program = Self::start(path, arguments);
+        let mut stdout = BufReader::new(program.0.stdout.take().unwrap());
+        let line = within(move || {
+            let mut line = String::new();
+            stdout.read_line(&mut line).map(|_| line)
+        });
+        let line = line.unwrap();
+        let address = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}: {}", said(&mut program)));
+        let address = address.trim_end().parse().unwrap();
+        (program, address)
+    }
+
+    /// The exit code of a program that ends by itself, and what it said.
+    fn outcome(mut self) -> (i32, String) {
+        let said = said(&mut self);
+        (self.0.wait().unwrap().code().expect("ended by a signal"), said)
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+/// Everything on standard error, until the program ends.
+fn said(program: &mut Program) -> String {
+    let mut stderr: ChildStderr = program.0.stderr.take().unwrap();
+    within(move || {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).map(|_| text)
+    })
+    .unwrap()
+}
+
+fn within<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = channel();
+    thread::spawn(move || done.send(work()));
+    result.recv_timeout(PATIENCE).expect("took too long")
+}
+
+/// A file of its own for each test.
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn refused(arguments: &[&str]) -> (i32, String) {
+    let (code, said) = Program::start(BROKER, arguments).outcome();
+    assert!(!said.contains("panicked"), "{said}");
+    (code, said)
+}
+
+/// A client that speaks bytes.
+struct Client(TcpStream);
+
+impl Client {
+    fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.write_all(bytes).unwrap();
+        self
+    }
+
+    /// One whole packet (shorter than 128 bytes).
+    fn packet(&mut self) -> Vec<u8> {
+        let mut packet = vec![0; 2];
+        self.0.read_exact(&mut packet).unwrap();
+        let length = usize::from(packet[1]);
+        assert!(length < 128);
+        packet.resize(2 + length, 0);
+        self.0.read_exact(&mut packet[2..]).unwrap();
+        packet
+    }
+
+    /// Whether the other side has closed, with nothing more to say.
+    fn is_closed(&mut self) -> bool {
+        match self.0.read(&mut [0]) {
+            Ok(length) => length == 0,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
+    }
+}
+
+fn string(text: &str) -> Vec<u8> {
+    [&(text.len() as u16).to_be_bytes(), text.as_bytes()].concat()
+}
+
+/// A CONNECT with clean start and a keep alive of a minute.
+fn connect(level: u8, client_id: &str, user: Option<(&str, &str)>) -> Vec<u8> {
+    let flags = 0x02 | if user.is_some() { 0xC0 } else { 0 };
+    let mut body = [string("MQTT"), vec![level, flags, 0, 60]].concat();
+    if level == 5 {
+        body.push(0);
+    }
+    body.extend(string(client_id));
+    for text in user.iter().flat_map(|(name, password)| [name, password]) {
+        body.extend(string(text));
+    }
+    [&[0x10, body.len() as u8], &body[..]].concat()
+}
+
+/// What a 3.1.1 client gets for its CONNECT.
+fn answer(address: SocketAddr, user: Option<(&str, &str)>) -> Vec<u8> {
+    Client::open(address).send(&connect(4, "c", user)).packet()
+}
+
+#[test]
+fn a_flag_that_is_not_understood_is_refused_and_named() {
+    for arguments in [["--lisen", "127.0.0.1:0"], ["--listen", "nonsense"]] {
+        let (code, said) = refused(&arguments);
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(if arguments[0] == "--lisen" { "--lisen" } else { "nonsense" }), "{said}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    for flag in ["--config", "--password-file"] {
+        let (code, said) = refused(&[flag, "/nowhere/at-all", "--listen", "127.0.0.1:0"]);
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains("/nowhere/at-all"), "{said}");
+    }
+}
+
+#[test]
+fn a_bad_key_or_value_is_named_with_its_line_and_nothing_starts() {
+    let rows = [
+        ("# a comment\nmax_conections = 5\n", "line 2: `max_conections = 5`: unknown key `max_conections`"),
+        (
+            "[limits]\nmax_connections = \"many\"\n",
+            "line 2: `max_connections = \"many\"`: invalid type: string \"many\"",
+        ),
+        (
+            "listen = [\"localhost:1883\"]\n",
+            "line 1: `listen = [\"localhost:1883\"]`: `localhost:1883` is no IP address",
+        ),
+    ];
+    for (number, (text, expected)) in rows.into_iter().enumerate() {
+        let path = file(&format!("bad-{number}.toml"), text);
+        let (code, said) = refused(&["--config", path.to_str().unwrap()]);
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(path.to_str().unwrap()) && said.contains(expected), "{said}");
+        assert_eq!(said.lines().count(), 1, "one message: {said}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_one_clear_message() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, said) = refused(&["--listen", &address]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
+    assert_eq!(said.lines().count(), 1, "one message: {said}");
+}
+
+#[test]
+fn a_bad_line_of_the_password_file_is_named_by_its_number_and_not_shown() {
+    let path = file("bad-passwords", "# team\nada:$argon2id$not-a-hash-but-secret\n");
+    let (code, said) = refused(&["--password-file", path.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("line 2: "), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+}
+
+#[test]
+fn the_configuration_file_says_where_to_listen_and_how_much_is_taken() {
+    let path = file("good.toml", "listen = [\"127.0.0.1:0\"]\n[limits]\nmax_packet_size = 64\n");
+    let (_broker, address) = Program::serve(BROKER, &["--config", path.to_str().unwrap()]);
+    let mut client = Client::open(address);
+    let connack = client.send(&connect(5, "c", None)).packet();
+    assert_eq!((connack[0], connack[3]), (0x20, 0x00));
+    // PUBLISH of 65 bytes, of which the header comes
+    let disconnect = client.send(&[0x30, 63]).packet();
+    assert_eq!((disconnect[0], disconnect[2]), (0xE0, 0x95));
+}
+
+fn set_password(path: &Path, user: &str, password: &str) {
+    let mut command = Command::new(BROKER);
+    command.args(["passwd".as_ref(), path.as_os_str(), user.as_ref()]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut program = Program(command.spawn().unwrap());
+    program.0.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes()).unwrap();
+    assert_eq!(program.outcome(), (0, String::new()));
+}
+
+#[test]
+fn only_the_right_password_lets_in() {
+    let path = file("passwords", "# team\n");
+    set_password(&path, "ada", "first");
+    set_password(&path, "bob", "other");
+    set_password(&path, "ada", "correct horse");
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().count(), 3, "replaced, not added: {text}");
+    assert!(text.starts_with("# team\nada:$argon2id$") && !text.contains("horse"), "{text}");
+    #[cfg(unix)]
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions()) & 0o777, 0o600);
+
+    let (_broker, address) =
+        Program::serve(BROKER, &["--password-file", path.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    let accepted = [0x20, 2, 0, 0];
+    let bad = [0x20, 2, 0, 4];
+    assert_eq!(answer(address, Some(("ada", "correct horse"))), accepted);
+    assert_eq!(answer(address, Some(("bob", "other"))), accepted);
+    assert_eq!(answer(address, Some(("ada", "first"))), bad);
+    assert_eq!(answer(address, Some(("eve", "correct horse"))), bad, "an unknown user gets the same answer");
+    assert_eq!(answer(address, None), [0x20, 2, 0, 5], "a password file means that nobody comes in without one");
+}
+
+#[test]
+fn what_comes_behind_a_connect_waits_for_the_password() {
+    let path = file("passwords-behind", "");
+    set_password(&path, "ada", "one");
+    let (_broker, address) =
+        Program::serve(BROKER, &["--password-file", path.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    let mut client = Client::open(address);
+    let subscribe = [0x82, 6, 0, 1, 0, 1, b'a', 0];
+    client.send(&[&connect(4, "c", Some(("ada", "one")))[..], &subscribe, PINGREQ].concat());
+    // the broker has read the end of the stream long before it may answer
+    client.0.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.packet(), [0x20, 2, 0, 0]);
+    assert_eq!(client.packet(), [0x90, 3, 0, 1, 0]);
+    assert_eq!(client.packet(), PINGRESP);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn anonymous_clients_beside_a_password_file_have_to_be_written_out() {
+    let passwords = file("passwords-beside", "");
+    set_password(&passwords, "ada", "one");
+    let text = "listen = [\"127.0.0.1:0\"]\nallow_anonymous = true\npassword_file = \"passwords-beside\"\n";
+    let config = file("beside.toml", text);
+    let (_broker, address) = Program::serve(BROKER, &["--config", config.to_str().unwrap()]);
+    assert_eq!(answer(address, None), [0x20, 2, 0, 0]);
+    assert_eq!(answer(address, Some(("ada", "two"))), [0x20, 2, 0, 4], "who names a user is checked");
+}
+
+#[test]
+fn without_a_password_file_nobody_comes_in_from_other_machines() {
+    let (mut broker, address) = Program::serve(BROKER, &["--listen", "0.0.0.0:0"]);
+    let here = SocketAddr::from(([127, 0, 0, 1], address.port()));
+    assert_eq!(answer(here, None), [0x20, 2, 0, 5]);
+    assert_eq!(answer(here, Some(("ada", "one"))), [0x20, 2, 0, 5]);
+    broker.0.kill().unwrap();
+    let said = said(&mut broker);
+    assert!(said.contains("WARN") && said.contains("refuses everybody"), "{said}");
+}
+
+#[test]
+fn clients_are_let_in_on_loopback_whatever_user_they_name() {
+    let (_broker, address) = Program::serve(BROKER, &["--listen", "127.0.0.1:0"]);
+    assert_eq!(answer(address, None), [0x20, 2, 0, 0]);
+    assert_eq!(answer(address, Some(("ada", "one"))), [0x20, 2, 0, 0]);
+}
+
+#[test]
+fn every_listener_is_named_with_its_port() {
+    let mut program = Program::start(BROKER, &["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"]);
+    let mut stdout = BufReader::new(program.0.stdout.take().unwrap());
+    let lines = within(move || [(); 2].map(|()| stdout.by_ref().lines().next().unwrap().unwrap()));
+    for line in lines {
+        let address: SocketAddr = line.strip_prefix("listening on ").unwrap().parse().unwrap();
+        assert_ne!(address.port(), 0);
+        assert_eq!(answer(address, None), [0x20, 2, 0, 0]);
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_signal_tells_every_client_and_ends_well() {
+    for signal in ["TERM", "INT"] {
+        let (broker, address) = Program::serve(BROKER, &["--listen", "127.0.0.1:0"]);
+        let mut client = Client::open(address);
+        client.send(&connect(5, "c", None)).packet();
+        let silent = Client::open(address);
+        broker.signal(signal);
+        let disconnect = client.packet();
+        assert_eq!((disconnect[0], disconnect[2]), (0xE0, 0x8B), "server shutting down");
+        assert!(client.is_closed());
+        drop((client, silent));
+        let (code, said) = broker.outcome();
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("stopped"), "{said}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_second_signal_ends_at_once() {
+    let (broker, address) = Program::serve(BROKER, &["--listen", "127.0.0.1:0"]);
+    let mut client = Client::open(address);
+    client.send(&connect(5, "c", None)).packet();
+    broker.signal("TERM");
+    assert_eq!(client.packet()[0], 0xE0); // and does not close, so that the broker waits for it
+    broker.signal("TERM");
+    assert_eq!(broker.outcome().0, 1);
+}
+
+/// What both brokers do with bytes.
+fn bad_bytes_end_their_connection_alone(program: &str, arguments: &[&str]) {
+    let (_broker, address) = Program::serve(program, arguments);
+    let mut good = Client::open(address);
+    assert_eq!(good.send(&connect(4, "good", None)).packet(), [0x20, 2, 0, 0]);
+    assert_eq!(good.send(PINGREQ).packet(), PINGRESP);
+
+    assert!(Client::open(address).send(&[0xFF]).is_closed(), "a first byte that no CONNECT has");
+    assert_eq!(good.send(PINGREQ).packet(), PINGRESP);
+
+    // a header that announces 256 MiB is answered before anything of it comes
+    let mut greedy = Client::open(address);
+    let connack = greedy.send(&connect(5, "greedy", None)).packet();
+    assert_eq!((connack[0], connack[3]), (0x20, 0x00));
+    let disconnect = greedy.send(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F]).packet();
+    assert_eq!((disconnect[0], disconnect[2]), (0xE0, 0x95), "packet too large");
+    assert!(greedy.is_closed());
+    assert_eq!(good.send(PINGREQ).packet(), PINGRESP);
+
+    // a connection that is taken over is told why, and the one that took it over goes on
+    let mut old = Client::open(address);
+    old.send(&connect(5, "same", None)).packet();
+    let mut new = Client::open(address);
+    new.send(&connect(5, "same", None)).packet();
+    let disconnect = old.packet();
+    assert_eq!((disconnect[0], disconnect[2]), (0xE0, 0x8E), "session taken over");
+    assert!(old.is_closed());
+    assert_eq!(new.send(PINGREQ).packet(), PINGRESP);
+}
+
+#[test]
+fn bad_bytes_end_their_connection_alone_in_the_broker() {
+    bad_bytes_end_their_connection_alone(BROKER, &["--listen", "127.0.0.1:0"]);
+}
+
+#[test]
+fn bad_bytes_end_their_connection_alone_in_the_threaded_broker() {
+    bad_bytes_end_their_connection_alone(THREADS, &["127.0.0.1:0"]);
+}
+
+/// A message larger than any socket buffer and receive buffer comes through whole, in both brokers.
+fn a_large_message_comes_through(program: &str, arguments: &[&str]) {
+    let (_broker, address) = Program::serve(program, arguments);
+    let mut subscriber = Client::open(address);
+    subscriber.send(&connect(4, "subscriber", None)).packet();
+    assert_eq!(subscriber.send(&[0x82, 6, 0, 1, 0, 1, b'a', 0]).packet(), [0x90, 3, 0, 1, 0]);
+    let mut publisher = Client::open(address);
+    publisher.send(&connect(4, "publisher", None)).packet();
+
+    let payload: Vec<u8> = (0..1_000_000u32).map(|place| (place % 251) as u8).collect();
+    let length = payload.len() + 3;
+    let header =
+        [0x30, (length & 0x7F) as u8 | 0x80, (length >> 7 & 0x7F) as u8 | 0x80, (length >> 14) as u8, 0, 1, b'a'];
+    let message = [&header, &payload[..]].concat();
+    let copies = 20;
+    let sent = message.clone();
+    let sender = thread::spawn(move || {
+        for _ in 0..copies {
+            publisher.send(&sent);
+        }
+    });
+    let mut received = vec![0; message.len()];
+    for _ in 0..copies {
+        subscriber.0.read_exact(&mut received).unwrap();
+        assert!(received == message);
+    }
+    sender.join().unwrap();
+}
+
+#[test]
+fn a_large_message_comes_through_the_broker() {
+    a_large_message_comes_through(BROKER, &["--quiet", "--listen", "127.0.0.1:0"]);
+}
+
+#[test]
+fn a_large_message_comes_through_the_threaded_broker() {
+    a_large_message_comes_through(THREADS, &["127.0.0.1:0"]);
+}
