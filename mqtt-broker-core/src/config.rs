@@ -31,7 +31,7 @@ pub struct Config {
     pub max_subscriptions: usize,
     /// Levels of a topic name or filter. Default 128.
     pub max_topic_levels: usize,
-    /// Messages and bytes waiting in one session. Default 1,000 messages, 16 MiB.
+    /// Messages and bytes waiting in one session. Default 10,000 messages, 16 MiB.
     pub queue: QueueLimits,
     /// Bytes waiting in all sessions together; a message counts once per session. Default 1 GiB.
     pub max_queued_bytes: usize,
@@ -99,7 +99,7 @@ impl Default for Config {
             versions: Versions::default(),
             max_subscriptions: 1_000,
             max_topic_levels: 128,
-            queue: QueueLimits { messages: 1_000, bytes: 16 << 20 },
+            queue: QueueLimits { messages: 10_000, bytes: 16 << 20 },
             max_queued_bytes: 1 << 30,
             overflow: Overflow::default(),
             queue_qos0_offline: false,

@@ -136,6 +136,9 @@ impl<P: Policy> Core<P> {
                 let Some(connection) = conn.connection_mut() else { return };
                 if let Err(error) = connection.handle_timeout(now) {
                     self.close(now, id, Cause::Protocol(error));
+                } else {
+                    // a quiet moment: what was only needed for bursts is given back
+                    conn.staging.shrink();
                 }
                 self.touch(now, id);
             }

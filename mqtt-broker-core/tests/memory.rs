@@ -76,7 +76,7 @@ fn messages_on_the_steady_path_allocate_nothing_and_idle_clients_are_small() {
     }
     let each = (LIVE.load(Relaxed) - before) / isize::try_from(CLIENTS).unwrap();
     println!("{each} bytes for each idle client with one subscription");
-    assert!(each < 1_800, "{each} bytes for each idle client with one subscription");
+    assert!(each < 1_200, "{each} bytes for each idle client with one subscription");
 
     let publisher = join(&mut broker, CLIENTS, false, &mut out);
     for (what, topic) in [("one wants it", "home/000007/cmd"), ("nobody wants it", "home/none/at/all")] {
@@ -90,7 +90,8 @@ fn messages_on_the_steady_path_allocate_nothing_and_idle_clients_are_small() {
         for _ in 0..1_000 {
             input(&mut broker, publisher, &publish, &mut out);
         }
-        println!("{what}: {} allocations for 1,000 messages at QoS 0", CALLS.load(Relaxed) - before);
-        assert_eq!(CALLS.load(Relaxed) - before, 0, "{what}");
+        let calls = CALLS.load(Relaxed) - before; // read before printing, which allocates
+        println!("{what}: {calls} allocations for 1,000 messages at QoS 0");
+        assert_eq!(calls, 0, "{what}");
     }
 }

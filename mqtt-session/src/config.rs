@@ -26,7 +26,7 @@ pub struct ServerConfig {
     pub subscription_identifiers_available: bool,
     /// Default false.
     pub shared_subscription_available: bool,
-    /// Unacknowledged QoS 1 and 2 messages on their way to one client, at most (its Receive Maximum may be lower). Default 64.
+    /// Unacknowledged QoS 1 and 2 messages on their way to one client, at most (its Receive Maximum may be lower). Default 256.
     pub maximum_inflight: u16,
     /// The longest keep alive granted, seconds; a client that asks for more, or for none, gets this (Server Keep Alive at 5.0). `None`: as asked. Default `None`.
     pub maximum_keep_alive: Option<u16>,
@@ -45,7 +45,7 @@ impl Default for ServerConfig {
             wildcard_subscription_available: true,
             subscription_identifiers_available: true,
             shared_subscription_available: false,
-            maximum_inflight: 64,
+            maximum_inflight: 256,
             maximum_keep_alive: None,
         }
     }
