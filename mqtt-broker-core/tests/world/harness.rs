@@ -293,6 +293,10 @@ impl<P: Policy> World<P> {
             .collect()
     }
 
+    pub fn version(&self, name: Name) -> Version {
+        self.links[name].version
+    }
+
     pub fn is_closed(&self, name: Name) -> bool {
         self.links[name].closed
     }

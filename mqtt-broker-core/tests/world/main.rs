@@ -18,5 +18,6 @@ mod limits;
 mod publishing;
 mod retained;
 mod sessions;
+mod storm;
 mod subscribing;
 mod wills;
