@@ -214,8 +214,10 @@ impl<P: Policy> Core<P> {
 
     pub(crate) fn unpause(&mut self, now: Instant, id: Id, clear: impl FnOnce(&mut Paused)) {
         let Some(conn) = self.connections.get_mut(id) else { return };
+        let excused = conn.paused.policy || conn.paused.pressure;
         clear(&mut conn.paused);
-        if !(conn.paused.policy || conn.paused.pressure)
+        if excused
+            && !(conn.paused.policy || conn.paused.pressure)
             && let Some(connection) = conn.connection_mut()
         {
             connection.resume_keep_alive(now);

@@ -279,6 +279,8 @@ impl<P: Policy> Core<P> {
         }
         conn.handed = out.len();
         let mut again = false;
+        // whether the session can have changed, so that its bytes and drops are counted anew
+        let mut pulled = conn.connection().is_some_and(|connection| connection.session().queued() > 0);
         loop {
             let Some(conn) = self.connections.get_mut(id) else { return };
             if conn.on_the_way() >= high_water {
@@ -291,9 +293,10 @@ impl<P: Policy> Core<P> {
                 break;
             };
             match connection.poll_transmit(now, staging) {
-                Transmit::Wrote => {}
+                Transmit::Wrote => pulled = true,
                 Transmit::Full | Transmit::Empty => break,
                 Transmit::Place(place) => {
+                    pulled = true;
                     if !index.is_some_and(|index| self.fill(now, id, index, place)) {
                         again = true;
                         break;
@@ -301,19 +304,24 @@ impl<P: Policy> Core<P> {
                 }
             }
         }
-        self.count_drops(id);
-        self.recharge_connection(id);
+        if pulled {
+            self.count_drops(id);
+            self.recharge_connection(id);
+        }
         let Some(conn) = self.connections.get_mut(id) else { return };
         out.take_from(&mut conn.staging);
         conn.handed = out.len();
-        let unsent = conn.unsent();
+        let somebody_waits = !conn.waiters.is_empty() || conn.paused.backlog;
+        let drained = somebody_waits && conn.unsent() <= high_water / 2;
         if again {
             conn.transmit = true;
             self.list(id);
         }
-        if unsent <= high_water / 2 {
+        if drained {
             self.release_waiters(now, id);
-            self.unpause_backlog(now, id);
+            if self.connections.get(id).is_some_and(|conn| conn.paused.backlog) {
+                self.unpause(now, id, |paused| paused.backlog = false);
+            }
         }
     }
 
@@ -347,7 +355,9 @@ impl<P: Policy> Core<P> {
     fn press(&mut self, now: Instant, publisher: Option<Id>, target: Id) {
         let Some(publisher) = publisher else { return };
         let Some(conn) = self.connections.get_mut(target) else { return };
-        if conn.stalled || conn.unsent() <= self.config.high_water {
+        // one that this very message has closed frees nobody any more
+        let closing = matches!(conn.phase, Phase::Closing);
+        if closing || conn.stalled || conn.unsent() <= self.config.high_water {
             return;
         }
         conn.waiters.push(publisher);
@@ -391,11 +401,5 @@ impl<P: Policy> Core<P> {
         }
         conn.stalled = true;
         self.release_waiters(now, id);
-    }
-
-    fn unpause_backlog(&mut self, now: Instant, id: Id) {
-        if self.connections.get(id).is_some_and(|conn| conn.paused.backlog) {
-            self.unpause(now, id, |paused| paused.backlog = false);
-        }
     }
 }

@@ -80,6 +80,7 @@ impl<'a> Properties<'a> {
     }
 
     /// Whether there is none.
+    #[inline]
     pub fn is_empty(self) -> bool {
         match self.repr {
             Repr::Wire(bytes, _, Omitted::Nothing) => bytes.is_empty(),
@@ -148,7 +149,13 @@ impl<'a> Properties<'a> {
     }
 
     /// The first property of `id`.
+    #[inline]
     fn find(self, id: PropertyId) -> Option<Property<'a>> {
+        // most packets have none: that is worth no call
+        if self.is_empty() { None } else { self.search(id) }
+    }
+
+    fn search(self, id: PropertyId) -> Option<Property<'a>> {
         match self.repr {
             Repr::Wire(_, _, omitted) | Repr::List(_, omitted) if omitted.has(id) => None,
             Repr::Wire(mut bytes, _, _) => loop {
@@ -227,6 +234,7 @@ macro_rules! getters {
         impl<'a> Properties<'a> {
             $(
                 $(#[$doc])*
+                #[inline]
                 pub fn $name(self) -> Option<$value> {
                     match self.find(PropertyId::$variant)? {
                         Property::$variant(value) => Some(value),
@@ -301,7 +309,17 @@ pub struct PropertiesIter<'a> {
 impl<'a> Iterator for PropertiesIter<'a> {
     type Item = Property<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Property<'a>> {
+        if let Repr::Wire([], ..) = self.repr {
+            return None;
+        }
+        self.read_next()
+    }
+}
+
+impl<'a> PropertiesIter<'a> {
+    fn read_next(&mut self) -> Option<Property<'a>> {
         loop {
             let (property, omitted) = match &mut self.repr {
                 Repr::Wire(bytes, _, omitted) => {

@@ -1,7 +1,7 @@
 //! Who waits for whom: slow consumers, stalled sockets, floods (S17; ARCHITECTURE.md, back-pressure).
 use crate::harness::*;
-use mqtt_broker_core::codec::{Packet, Qos, Version};
-use mqtt_broker_core::{AllowAll, Overflow};
+use mqtt_broker_core::codec::{Packet, Qos, TopicName, Version};
+use mqtt_broker_core::{AllowAll, Overflow, Publication};
 
 const KIB: usize = 1024;
 
@@ -226,4 +226,27 @@ fn the_end_of_a_slow_target_frees_those_who_waited_for_it() {
     }
     world.cut(sub);
     assert!(world.links[client].reading);
+}
+
+#[test]
+fn a_target_that_is_closed_for_its_full_queue_keeps_nobody_waiting() {
+    // S17
+    let mut world = World::configured(|config| {
+        config.high_water = KIB;
+        config.queue.messages = 2;
+        config.overflow = Overflow::Disconnect;
+    });
+    let sub = world.join(Version::V311, "sub");
+    world.subscribe(sub, "#", Qos::AtMostOnce);
+    world.links[sub].takes = Some(0);
+    let (topic, payload) = (TopicName::new("t").unwrap(), payload());
+    while world.broker.stats().queued_bytes < 2 * payload.len() {
+        world.broker.publish(world.now, &Publication::new(topic, payload.as_bytes())).unwrap();
+        world.turn();
+    }
+    let client = world.join(Version::V311, "c");
+    world.publish(client, "t", "the one too many", Qos::AtMostOnce);
+    assert!(world.is_closed(sub));
+    world.send(client, Packet::Pingreq);
+    assert_eq!(world.received(client), ["PINGRESP"]);
 }
