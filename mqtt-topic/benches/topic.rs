@@ -3,50 +3,9 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use mqtt_topic::{Cursor, HashSeed, Next, RetainedTrie, SubscriptionTrie, TopicFilter, TopicName};
 use std::hint::black_box;
+use workload::{filters, names, plus_or_a};
 
-/// A small generator, so that runs repeat.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
-}
-
-/// 80% exact `site/N/dev/M/temp`, 15% with one `+`, 5% with `#`.
-fn filters(count: u64) -> Vec<String> {
-    let mut random = Random(1);
-    let devices = (count / 50).max(10);
-    (0..count)
-        .map(|_| {
-            let (site, device) = (random.below(50), random.below(devices));
-            match random.below(100) {
-                0..80 => format!("site/{site}/dev/{device}/temp"),
-                80..88 => format!("site/+/dev/{device}/temp"),
-                88..95 => format!("site/{site}/dev/{device}/+"),
-                _ => format!("site/{site}/dev/{device}/#"),
-            }
-        })
-        .collect()
-}
-
-fn names(count: u64) -> Vec<String> {
-    let mut random = Random(2);
-    let devices = (count / 50).max(10);
-    (0..10_000)
-        .map(|_| {
-            format!(
-                "site/{}/dev/{}/temp",
-                random.below(50),
-                random.below(devices)
-            )
-        })
-        .collect()
-}
+mod workload;
 
 fn strings(c: &mut Criterion) {
     let mut group = c.benchmark_group("string");
@@ -67,19 +26,11 @@ fn strings(c: &mut Criterion) {
         });
     }
     let (filters, names) = (filters(1_000), names(1_000));
-    let filters: Vec<_> = filters
-        .iter()
-        .map(|text| TopicFilter::new(text).unwrap())
-        .collect();
+    let filters: Vec<_> = filters.iter().map(|text| TopicFilter::new(text).unwrap()).collect();
     let name = TopicName::new(names.first().unwrap()).unwrap();
     group.throughput(Throughput::Elements(1_000));
     group.bench_function("1,000 filters against one name", |b| {
-        b.iter(|| {
-            filters
-                .iter()
-                .filter(|filter| filter.matches(black_box(name)))
-                .count()
-        });
+        b.iter(|| filters.iter().filter(|filter| filter.matches(black_box(name))).count());
     });
     group.finish();
 }
@@ -88,34 +39,20 @@ fn subscriptions(c: &mut Criterion) {
     let mut group = c.benchmark_group("subscriptions");
     for count in [1_000, 100_000, 1_000_000] {
         let (filters, names) = (filters(count), names(count));
-        let filters: Vec<_> = filters
-            .iter()
-            .map(|text| TopicFilter::new(text).unwrap())
-            .collect();
-        let names: Vec<_> = names
-            .iter()
-            .map(|text| TopicName::new(text).unwrap())
-            .collect();
+        let filters: Vec<_> = filters.iter().map(|text| TopicFilter::new(text).unwrap()).collect();
+        let names: Vec<_> = names.iter().map(|text| TopicName::new(text).unwrap()).collect();
         let mut trie = SubscriptionTrie::new(HashSeed::new(1, 2));
         for (key, filter) in filters.iter().enumerate() {
             trie.insert(*filter, key as u64, 0_u64).unwrap();
         }
         let mut hits = 0;
-        names
-            .iter()
-            .for_each(|name| trie.lookup(*name, |_, _| hits += 1));
-        println!(
-            "{count} filters: {} bytes each, {} hits a name",
-            trie.memory() as u64 / count,
-            hits / names.len()
-        );
+        names.iter().for_each(|name| trie.lookup(*name, |_, _| hits += 1));
+        println!("{count} filters: {} bytes each, {} hits a name", trie.memory() as u64 / count, hits / names.len());
         let mut next = names.iter().cycle();
         group.bench_function(format!("lookup among {count}"), |b| {
             b.iter(|| {
                 let mut hits = 0;
-                next.by_ref()
-                    .take(1)
-                    .for_each(|name| trie.lookup(*name, |_, _| hits += 1));
+                next.by_ref().take(1).for_each(|name| trie.lookup(*name, |_, _| hits += 1));
                 hits
             });
         });
@@ -128,23 +65,24 @@ fn subscriptions(c: &mut Criterion) {
             });
         });
     }
-    let mut trie = SubscriptionTrie::new(HashSeed::new(1, 2));
-    for shape in 0..4096_u32 {
-        let levels: Vec<&str> = (0..12)
-            .map(|bit| if shape >> bit & 1 == 0 { "+" } else { "a" })
-            .collect();
-        trie.insert(TopicFilter::new(&levels.join("/")).unwrap(), shape, ())
-            .unwrap();
+    for (title, filters) in [("{+,a}^12", plus_or_a(12, "")), ("{+,a}^11/x", plus_or_a(11, "/x"))] {
+        let mut trie = SubscriptionTrie::new(HashSeed::new(1, 2));
+        for (key, filter) in filters.iter().enumerate() {
+            trie.insert(TopicFilter::new(filter).unwrap(), key, ()).unwrap();
+        }
+        for levels in [11, 12] {
+            let name = ["a"].repeat(levels).join("/");
+            let name = TopicName::new(&name).unwrap();
+            println!("{title}, a name of {levels} levels: {} visits", trie.lookup_visits(name));
+            group.bench_function(format!("{title}, a name of {levels} levels"), |b| {
+                b.iter(|| {
+                    let mut hits = 0;
+                    trie.lookup(black_box(name), |_, ()| hits += 1);
+                    hits
+                });
+            });
+        }
     }
-    let name = ["a"; 11].join("/");
-    group.bench_function("4,096 filters {+,a}^12, one level short", |b| {
-        b.iter(|| {
-            trie.lookup(
-                black_box(TopicName::new(&name).unwrap()),
-                |_, ()| unreachable!(),
-            )
-        });
-    });
     group.finish();
 }
 
@@ -152,24 +90,11 @@ fn retained(c: &mut Criterion) {
     let mut group = c.benchmark_group("retained");
     group.sample_size(10);
     let mut trie = RetainedTrie::new();
-    let names: Vec<String> = (0..1_000_000_u32)
-        .map(|n| {
-            format!(
-                "site/{}/dev/{}/temp{}",
-                n % 1000,
-                n / 1000 % 200,
-                n / 200_000
-            )
-        })
-        .collect();
+    let names = workload::retained();
     for name in &names {
         trie.insert(TopicName::new(name).unwrap(), 0_u64);
     }
-    println!(
-        "{} names: {} bytes each without values",
-        trie.len(),
-        trie.memory() / trie.len()
-    );
+    println!("{} names: {} bytes each without values", trie.len(), trie.memory() / trie.len());
     for filter in ["site/+/dev/7/#", "site/7/#", "#", "site/7/+/none"] {
         let filter = TopicFilter::new(filter).unwrap();
         let walk = || {
@@ -182,6 +107,12 @@ fn retained(c: &mut Criterion) {
         println!("{filter}: {} hits", walk());
         group.bench_function(format!("walk {filter} among 1,000,000"), |b| b.iter(walk));
     }
+    group.bench_function("count site/7/# among 1,000,000", |b| {
+        b.iter(|| trie.count(black_box(TopicFilter::new("site/7/#").unwrap())));
+    });
+    group.bench_function("count # among 1,000,000", |b| {
+        b.iter(|| trie.count(black_box(TopicFilter::new("#").unwrap())));
+    });
     let mut next = names.iter().cycle().step_by(7919);
     group.bench_function("get among 1,000,000", |b| {
         b.iter_batched(

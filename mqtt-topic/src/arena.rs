@@ -24,13 +24,7 @@ enum Slot<T> {
 impl<T> Arena<T> {
     /// An empty arena whose first `base` slots will never be removed.
     pub(crate) fn new(base: usize) -> Self {
-        Self {
-            slots: Vec::with_capacity(base),
-            free: None,
-            live: 0,
-            base,
-            died: 0,
-        }
+        Self { slots: Vec::with_capacity(base), free: None, live: 0, base, died: 0 }
     }
 
     /// Fills a slot; `None` when the ids are used up.
@@ -107,13 +101,22 @@ impl<T> Arena<T> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
-        self.slots
-            .iter()
-            .enumerate()
-            .filter_map(|(place, slot)| match slot {
-                Slot::Live(value) => Some((id_at(place)?, value)),
-                Slot::Free(_) => None,
-            })
+        self.slots.iter().enumerate().filter_map(|(place, slot)| match slot {
+            Slot::Live(value) => Some((id_at(place)?, value)),
+            Slot::Free(_) => None,
+        })
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Id, &mut T)> {
+        self.slots.iter_mut().enumerate().filter_map(|(place, slot)| match slot {
+            Slot::Live(value) => Some((id_at(place)?, value)),
+            Slot::Free(_) => None,
+        })
+    }
+
+    /// How many slots there are, free ones included: no id is greater.
+    pub(crate) const fn slots(&self) -> usize {
+        self.slots.len()
     }
 
     /// Bytes held for the slots, those the values hold elsewhere not counted.
@@ -123,7 +126,7 @@ impl<T> Arena<T> {
 }
 
 #[inline]
-const fn place(id: Id) -> usize {
+pub(crate) const fn place(id: Id) -> usize {
     id.get() as usize - 1
 }
 
@@ -161,10 +164,7 @@ mod tests {
             }
         }
         for (n, &id) in ids.iter().enumerate() {
-            assert_eq!(
-                arena.get(id).copied(),
-                (n % 50 == 3 && n <= 500).then_some(n)
-            );
+            assert_eq!(arena.get(id).copied(), (n % 50 == 3 && n <= 500).then_some(n));
         }
         assert!(arena.memory() <= full);
         assert_eq!(arena.iter().count(), arena.len());

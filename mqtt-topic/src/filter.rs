@@ -66,9 +66,7 @@ impl fmt::Display for FilterErrorKind {
             Self::Nul => "the topic filter holds the forbidden character U+0000",
             Self::MultiLevel => "'#' must be the whole last level of a topic filter",
             Self::SingleLevel => "'+' must be a whole level of a topic filter",
-            Self::ShareName => {
-                "\"$share/\" needs a share name of at least one character and without '+' or '#'"
-            }
+            Self::ShareName => "\"$share/\" needs a share name of at least one character and without '+' or '#'",
             Self::ShareFilter => "\"$share/name\" needs a '/' and a topic filter behind it",
         })
     }
@@ -129,15 +127,23 @@ impl<'a> TopicFilter<'a> {
         // v5 [MQTT-4.7.3-4], v4 [MQTT-4.7.3-4]: bytes are compared, nothing is folded or normalised.
         let (mut filter, mut name) = (self.0, name.as_bytes());
         loop {
+            // a name has no wildcards, so bytes that are equal are none
+            while let (Some((a, filter_rest)), Some((b, name_rest))) =
+                (filter.split_first_chunk::<8>(), name.split_first_chunk::<8>())
+                && a == b
+            {
+                (filter, name) = (filter_rest, name_rest);
+            }
+            while let (Some((a, filter_rest)), Some((b, name_rest))) = (filter.split_first(), name.split_first())
+                && a == b
+            {
+                (filter, name) = (filter_rest, name_rest);
+            }
             match (filter.split_first(), name.split_first()) {
                 (None, None) | (Some((b'#', _)), _) => return true,
                 (Some((b'+', behind)), _) => {
                     filter = behind;
                     name = from_next_slash(name);
-                }
-                (Some((a, filter_rest)), Some((b, name_rest))) if a == b => {
-                    filter = filter_rest;
-                    name = name_rest;
                 }
                 // "a/#" matches its parent "a" too [X5-SUB-12]
                 (Some(_), None) => return filter == b"/#",
@@ -193,23 +199,15 @@ impl<'a> TopicFilter<'a> {
         // v5 [MQTT-4.8.2-1]: one character or more; v5 [MQTT-4.8.2-2]: none of them '/', '+' or '#'.
         let wildcard = group.iter().position(|byte| matches!(byte, b'+' | b'#'));
         if group.is_empty() || wildcard.is_some() {
-            return Err(FilterError {
-                kind: FilterErrorKind::ShareName,
-                offset: SHARE.len() + wildcard.unwrap_or(0),
-            });
+            return Err(FilterError { kind: FilterErrorKind::ShareName, offset: SHARE.len() + wildcard.unwrap_or(0) });
         }
         // v5 [MQTT-4.8.2-2]: then a slash and a filter. What stands behind a slash of a good filter is a good filter,
         // unless it is empty.
         match filter {
-            Some(filter) if !filter.is_empty() => Ok(Some(SharedFilter {
-                text: self,
-                group,
-                filter: TopicFilter(filter),
-            })),
-            Some(_) | None => Err(FilterError {
-                kind: FilterErrorKind::ShareFilter,
-                offset: self.0.len(),
-            }),
+            Some(filter) if !filter.is_empty() => {
+                Ok(Some(SharedFilter { text: self, group, filter: TopicFilter(filter) }))
+            }
+            Some(_) | None => Err(FilterError { kind: FilterErrorKind::ShareFilter, offset: self.0.len() }),
         }
     }
 }
@@ -217,10 +215,7 @@ impl<'a> TopicFilter<'a> {
 /// `name` from its next slash on.
 #[inline]
 fn from_next_slash(name: &[u8]) -> &[u8] {
-    let end = name
-        .iter()
-        .position(|&byte| byte == b'/')
-        .unwrap_or(name.len());
+    let end = name.iter().position(|&byte| byte == b'/').unwrap_or(name.len());
     name.split_at_checked(end).map_or(&[], |(_, rest)| rest)
 }
 

@@ -38,46 +38,26 @@ fn looks_odd(bytes: &[u8]) -> bool {
 /// `#` that is not last, `+` that is not alone, and what is no plain text.
 #[inline(always)]
 fn odd(before: u8, byte: u8, behind: u8) -> bool {
-    (byte >= 0x80)
-        | (byte == 0)
-        | (byte == b'#')
-        | ((byte == b'+') & ((before != b'/') | (behind != b'/')))
+    (byte >= 0x80) | (byte == 0) | (byte == b'#') | ((byte == b'+') & ((before != b'/') | (behind != b'/')))
 }
 
 /// Whether any byte but the first and the last is odd: three windows over the same bytes, one apart.
 #[inline(always)]
 fn any_inside(bytes: &[u8]) -> bool {
-    let ([before @ .., _, _], [_, inside @ .., _], [_, _, behind @ ..]) = (bytes, bytes, bytes)
-    else {
+    let ([before @ .., _, _], [_, inside @ .., _], [_, _, behind @ ..]) = (bytes, bytes, bytes) else {
         return false;
     };
     if let Some(last) = lasts::<16>(before, inside, behind) {
-        let windows = before
-            .as_chunks::<16>()
-            .0
-            .iter()
-            .zip(inside.as_chunks().0)
-            .zip(behind.as_chunks().0);
-        return windows.into_iter().any(|((a, b), c)| any_of(a, b, c))
-            || any_of::<16>(last.0, last.1, last.2);
+        let windows = before.as_chunks::<16>().0.iter().zip(inside.as_chunks().0).zip(behind.as_chunks().0);
+        return windows.into_iter().any(|((a, b), c)| any_of(a, b, c)) || any_of::<16>(last.0, last.1, last.2);
     }
-    if let (Some(first), Some(last)) = (
-        firsts::<8>(before, inside, behind),
-        lasts::<8>(before, inside, behind),
-    ) {
+    if let (Some(first), Some(last)) = (firsts::<8>(before, inside, behind), lasts::<8>(before, inside, behind)) {
         return any_of(first.0, first.1, first.2) | any_of(last.0, last.1, last.2);
     }
-    if let (Some(first), Some(last)) = (
-        firsts::<4>(before, inside, behind),
-        lasts::<4>(before, inside, behind),
-    ) {
+    if let (Some(first), Some(last)) = (firsts::<4>(before, inside, behind), lasts::<4>(before, inside, behind)) {
         return any_of(first.0, first.1, first.2) | any_of(last.0, last.1, last.2);
     }
-    before
-        .iter()
-        .zip(inside)
-        .zip(behind)
-        .fold(false, |found, ((&a, &b), &c)| found | odd(a, b, c))
+    before.iter().zip(inside).zip(behind).fold(false, |found, ((&a, &b), &c)| found | odd(a, b, c))
 }
 
 type Blocks<'a, const N: usize> = (&'a [u8; N], &'a [u8; N], &'a [u8; N]);
@@ -94,11 +74,7 @@ fn lasts<'a, const N: usize>(a: &'a [u8], b: &'a [u8], c: &'a [u8]) -> Option<Bl
 
 #[inline(always)]
 fn any_of<const N: usize>(before: &[u8; N], inside: &[u8; N], behind: &[u8; N]) -> bool {
-    before
-        .iter()
-        .zip(inside)
-        .zip(behind)
-        .fold(false, |found, ((&a, &b), &c)| found | odd(a, b, c))
+    before.iter().zip(inside).zip(behind).fold(false, |found, ((&a, &b), &c)| found | odd(a, b, c))
 }
 
 /// The exact answer for a filter that is empty, too long or holds something odd.
@@ -106,16 +82,10 @@ fn any_of<const N: usize>(before: &[u8; N], inside: &[u8; N], behind: &[u8; N]) 
 fn judge(bytes: &[u8]) -> Result<(), FilterError> {
     // v5 [MQTT-4.7.3-1], v4 [MQTT-4.7.3-1]: at least one character.
     if bytes.is_empty() {
-        return Err(FilterError {
-            kind: FilterErrorKind::Empty,
-            offset: 0,
-        });
+        return Err(FilterError { kind: FilterErrorKind::Empty, offset: 0 });
     }
     if bytes.len() > MAX_LEN {
-        return Err(FilterError {
-            kind: FilterErrorKind::TooLong,
-            offset: MAX_LEN,
-        });
+        return Err(FilterError { kind: FilterErrorKind::TooLong, offset: MAX_LEN });
     }
     let (text, broken) = utf8_prefix(bytes);
     let mut before = b'/';
@@ -129,25 +99,17 @@ fn judge(bytes: &[u8]) -> Result<(), FilterError> {
             // v5 [MQTT-4.7.1-1], v4 [MQTT-4.7.1-2]: `#` is alone or behind a slash, and last.
             b'#' if before != b'/' || next.is_some() => Some(FilterErrorKind::MultiLevel),
             // v5 [MQTT-4.7.1-2], v4 [MQTT-4.7.1-3]: `+` is a whole level.
-            b'+' if before != b'/' || next.is_some_and(|next| next != b'/') => {
-                Some(FilterErrorKind::SingleLevel)
-            }
+            b'+' if before != b'/' || next.is_some_and(|next| next != b'/') => Some(FilterErrorKind::SingleLevel),
             _ => None,
         };
         if let Some(kind) = kind {
-            return Err(FilterError {
-                kind,
-                offset: text.len() - rest.len(),
-            });
+            return Err(FilterError { kind, offset: text.len() - rest.len() });
         }
         before = byte;
         rest = behind;
     }
     match broken {
-        Some(offset) => Err(FilterError {
-            kind: FilterErrorKind::NotUtf8,
-            offset,
-        }),
+        Some(offset) => Err(FilterError { kind: FilterErrorKind::NotUtf8, offset }),
         None => Ok(()),
     }
 }
@@ -165,14 +127,11 @@ mod tests {
         !bytes.is_empty()
             && core::str::from_utf8(bytes).is_ok()
             && !bytes.contains(&0)
-            && levels
-                .iter()
-                .enumerate()
-                .all(|(place, level)| match *level {
-                    b"+" => true,
-                    b"#" => place + 1 == count,
-                    level => !level.contains(&b'+') && !level.contains(&b'#'),
-                })
+            && levels.iter().enumerate().all(|(place, level)| match *level {
+                b"+" => true,
+                b"#" => place + 1 == count,
+                level => !level.contains(&b'+') && !level.contains(&b'#'),
+            })
     }
 
     #[test]

@@ -28,10 +28,7 @@ impl HashSeed {
     pub fn random() -> Self {
         use std::hash::{BuildHasher, RandomState};
         // each `RandomState` has a key of its own; its hash of nothing is as good as the key
-        Self([
-            RandomState::new().hash_one(0_u8),
-            RandomState::new().hash_one(1_u8),
-        ])
+        Self([RandomState::new().hash_one(0_u8), RandomState::new().hash_one(1_u8)])
     }
 
     /// The keyed hash of `bytes`.

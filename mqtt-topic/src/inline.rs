@@ -10,11 +10,7 @@ pub(crate) struct Inline<T, const N: usize> {
 impl<T: Copy, const N: usize> Inline<T, N> {
     /// An empty one; `fill` is any value.
     pub(crate) const fn new(fill: T) -> Self {
-        Self {
-            len: 0,
-            first: [fill; N],
-            more: Vec::new(),
-        }
+        Self { len: 0, first: [fill; N], more: Vec::new() }
     }
 
     #[inline]

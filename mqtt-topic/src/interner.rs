@@ -1,7 +1,7 @@
 //! The texts of the levels that wildcard filters use, each kept once and known by a small id.
 use crate::HashSeed;
 use crate::arena::{Arena, Id};
-use alloc::boxed::Box;
+use crate::short::Text;
 use hashbrown::HashTable;
 
 pub(crate) struct Interner {
@@ -13,26 +13,16 @@ pub(crate) struct Interner {
 }
 
 struct Level {
-    text: Text,
+    text: Text<SHORT>,
     uses: u32,
 }
 
 /// Most levels are short enough to lie in their slot.
-enum Text {
-    Short { len: u8, bytes: [u8; SHORT] },
-    Long(Box<[u8]>),
-}
-
 const SHORT: usize = 14;
 
 impl Interner {
     pub(crate) fn new(seed: HashSeed) -> Self {
-        Self {
-            levels: Arena::new(0),
-            table: HashTable::new(),
-            seed,
-            heap: 0,
-        }
+        Self { levels: Arena::new(0), table: HashTable::new(), seed, heap: 0 }
     }
 
     /// The id of `text`, if any filter uses it. One hash, no allocation.
@@ -45,9 +35,7 @@ impl Interner {
     }
 
     fn find_hashed(&self, hash: u64, text: &[u8]) -> Option<Id> {
-        self.table
-            .find(hash, |&id| self.text(id) == Some(text))
-            .copied()
+        self.table.find(hash, |&id| self.text(id) == Some(text)).copied()
     }
 
     /// The id of `text` with one more use; `None` when the ids are used up.
@@ -58,17 +46,10 @@ impl Interner {
             level.uses = level.uses.checked_add(1)?;
             return Some(id);
         }
-        let id = self.levels.insert(Level {
-            text: Text::new(text),
-            uses: 1,
-        })?;
-        self.heap += Text::heap(text);
+        let id = self.levels.insert(Level { text: Text::new(text), uses: 1 })?;
+        self.heap += Text::<SHORT>::heap(text);
         let (levels, seed) = (&self.levels, self.seed);
-        self.table.insert_unique(hash, id, |&id| {
-            levels
-                .get(id)
-                .map_or(0, |level| seed.hash(level.text.as_bytes()))
-        });
+        self.table.insert_unique(hash, id, |&id| levels.get(id).map_or(0, |level| seed.hash(level.text.as_bytes())));
         Some(id)
     }
 
@@ -85,19 +66,12 @@ impl Interner {
             return;
         };
         let text = level.text.as_bytes();
-        if let Ok(entry) = self
-            .table
-            .find_entry(self.seed.hash(text), |&other| other == id)
-        {
+        if let Ok(entry) = self.table.find_entry(self.seed.hash(text), |&other| other == id) {
             entry.remove();
         }
-        self.heap -= Text::heap(text);
+        self.heap -= Text::<SHORT>::heap(text);
         let (levels, seed) = (&self.levels, self.seed);
-        give_back(&mut self.table, |&id| {
-            levels
-                .get(id)
-                .map_or(0, |level| seed.hash(level.text.as_bytes()))
-        });
+        give_back(&mut self.table, |&id| levels.get(id).map_or(0, |level| seed.hash(level.text.as_bytes())));
     }
 
     pub(crate) fn text(&self, id: Id) -> Option<&[u8]> {
@@ -106,34 +80,6 @@ impl Interner {
 
     pub(crate) fn memory(&self) -> usize {
         self.levels.memory() + self.table.allocation_size() + self.heap
-    }
-}
-
-impl Text {
-    fn new(text: &[u8]) -> Self {
-        let mut bytes = [0; SHORT];
-        match bytes.split_at_mut_checked(text.len()) {
-            Some((short, _)) => {
-                short.copy_from_slice(text);
-                Self::Short {
-                    len: text.len() as u8,
-                    bytes,
-                } // at most SHORT
-            }
-            None => Self::Long(text.into()),
-        }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Short { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or(bytes),
-            Self::Long(text) => text,
-        }
-    }
-
-    /// What `text` takes outside of its slot.
-    const fn heap(text: &[u8]) -> usize {
-        if text.len() > SHORT { text.len() } else { 0 }
     }
 }
 

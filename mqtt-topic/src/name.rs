@@ -123,38 +123,20 @@ impl<'a> TopicName<'a> {
 fn judge(bytes: &[u8]) -> Result<TopicName<'_>, NameError> {
     // v5 [MQTT-4.7.3-1], v4 [MQTT-4.7.3-1]: at least one character.
     if bytes.is_empty() {
-        return Err(NameError {
-            kind: NameErrorKind::Empty,
-            offset: 0,
-        });
+        return Err(NameError { kind: NameErrorKind::Empty, offset: 0 });
     }
     if bytes.len() > MAX_LEN {
-        return Err(NameError {
-            kind: NameErrorKind::TooLong,
-            offset: MAX_LEN,
-        });
+        return Err(NameError { kind: NameErrorKind::TooLong, offset: MAX_LEN });
     }
     let (text, broken) = utf8_prefix(bytes);
-    let wrong = text
-        .iter()
-        .enumerate()
-        .find_map(|(offset, byte)| match byte {
-            0 => Some(NameError {
-                kind: NameErrorKind::Nul,
-                offset,
-            }),
-            b'+' | b'#' => Some(NameError {
-                kind: NameErrorKind::Wildcard,
-                offset,
-            }),
-            _ => None,
-        });
+    let wrong = text.iter().enumerate().find_map(|(offset, byte)| match byte {
+        0 => Some(NameError { kind: NameErrorKind::Nul, offset }),
+        b'+' | b'#' => Some(NameError { kind: NameErrorKind::Wildcard, offset }),
+        _ => None,
+    });
     match (wrong, broken) {
         (Some(error), _) => Err(error),
-        (None, Some(offset)) => Err(NameError {
-            kind: NameErrorKind::NotUtf8,
-            offset,
-        }),
+        (None, Some(offset)) => Err(NameError { kind: NameErrorKind::NotUtf8, offset }),
         (None, None) => Ok(TopicName(bytes)),
     }
 }

@@ -73,16 +73,8 @@ impl Cursor {
             }
             bound.extend_from_slice(text);
         }
-        let progress = Progress {
-            bound,
-            after: false,
-            done: false,
-            hint: Place::default(),
-        };
-        Self {
-            filter: filter.into(),
-            progress,
-        }
+        let progress = Progress { bound, after: false, done: false, hint: Place::default() };
+        Self { filter: filter.into(), progress }
     }
 
     /// The filter it walks.
@@ -104,9 +96,7 @@ impl Progress {
     fn leap(&mut self, parts: [&[u8]; 3]) {
         self.after = false;
         self.bound.clear();
-        parts
-            .iter()
-            .for_each(|part| self.bound.extend_from_slice(part));
+        parts.iter().for_each(|part| self.bound.extend_from_slice(part));
     }
 }
 
@@ -133,18 +123,13 @@ pub enum Next<'t, V> {
 impl<V> RetainedTrie<V> {
     /// An empty trie.
     pub const fn new() -> Self {
-        Self {
-            names: Sorted::new(),
-        }
+        Self { names: Sorted::new() }
     }
 
     /// Sets the value of `name`; the old one comes back.
     pub fn insert(&mut self, name: TopicName<'_>, value: V) -> Option<V> {
         match self.names.find(name.as_bytes()) {
-            Ok(place) => self
-                .names
-                .value_mut(place)
-                .map(|old| core::mem::replace(old, value)),
+            Ok(place) => self.names.value_mut(place).map(|old| core::mem::replace(old, value)),
             Err(place) => {
                 self.names.insert(place, name.as_bytes(), value);
                 None
@@ -171,9 +156,7 @@ impl<V> RetainedTrie<V> {
 
     /// All names and values, those that begin with `$` included, in the order of the levels.
     pub fn iter(&self) -> impl Iterator<Item = (TopicName<'_>, &V)> {
-        self.names
-            .iter()
-            .map(|entry| (TopicName::known(&entry.name), &entry.value))
+        self.names.iter().map(|entry| (TopicName::known(&entry.name), &entry.value))
     }
 
     /// The next match behind `cursor`; each step into the trie takes one from `budget`.
@@ -237,6 +220,36 @@ impl<V> RetainedTrie<V> {
         }
     }
 
+    /// How many names `filter` matches, told without walking over them; `None` if it holds a `+`.
+    ///
+    /// Takes O(log n) comparisons, and one addition for some thousands of names.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqtt_topic::{RetainedTrie, TopicFilter, TopicName};
+    ///
+    /// let mut retained = RetainedTrie::new();
+    /// for name in ["a", "a/b", "a/b/c", "ab", "$SYS/x"] {
+    ///     retained.insert(TopicName::new(name)?, ());
+    /// }
+    /// assert_eq!(retained.count(TopicFilter::new("a/#")?), Some(3));
+    /// assert_eq!(retained.count(TopicFilter::new("#")?), Some(4)); // "$SYS/x" hides from it
+    /// assert_eq!(retained.count(TopicFilter::new("+/b")?), None); // walk, with a budget
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn count(&self, filter: TopicFilter<'_>) -> Option<usize> {
+        let between = |from: &[u8], to: &[u8]| self.names.rank(to) - self.names.rank(from);
+        Some(match filter.as_bytes() {
+            text if text.contains(&b'+') => return None,
+            // v5 [MQTT-4.7.2-1], v4 [MQTT-4.7.2-1]: all but the names that begin with `$`; `%` is the byte behind it.
+            b"#" => self.len() - between(b"$", b"%"),
+            // behind all that is below the parent come the names that begin with it and go on with any byte but a slash
+            [parent @ .., b'/', b'#'] => between(parent, &[parent, b"\x01"].concat()),
+            text => usize::from(self.names.get(text).is_some()),
+        })
+    }
+
     /// How many names have a value.
     pub fn len(&self) -> usize {
         self.names.len()
@@ -261,9 +274,7 @@ impl<V> Default for RetainedTrie<V> {
 
 impl<V> fmt::Debug for RetainedTrie<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetainedTrie")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("RetainedTrie").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -289,10 +300,7 @@ fn judge<'n, 'f>(filter: TopicFilter<'f>, name: &'n [u8]) -> Verdict<'n, 'f> {
     if filter.begins_with_wildcard() && name.first() == Some(&b'$') {
         return Verdict::PastDollar;
     }
-    let prefix = |end: usize| {
-        name.split_at_checked(end)
-            .map_or(name, |(prefix, _)| prefix)
-    };
+    let prefix = |end: usize| name.split_at_checked(end).map_or(name, |(prefix, _)| prefix);
     // Once nothing more can come below what the name has at the last `+`, that level has to move on.
     let mut past_plus = Verdict::Nothing;
     let mut start = 0;

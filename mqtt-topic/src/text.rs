@@ -56,14 +56,8 @@ pub fn check_text(bytes: &[u8]) -> Result<(), TextError> {
 fn judge(bytes: &[u8]) -> Result<(), TextError> {
     let (text, broken) = utf8_prefix(bytes);
     match (text.iter().position(|&byte| byte == 0), broken) {
-        (Some(offset), _) => Err(TextError {
-            kind: TextErrorKind::Nul,
-            offset,
-        }),
-        (None, Some(offset)) => Err(TextError {
-            kind: TextErrorKind::NotUtf8,
-            offset,
-        }),
+        (Some(offset), _) => Err(TextError { kind: TextErrorKind::Nul, offset }),
+        (None, Some(offset)) => Err(TextError { kind: TextErrorKind::NotUtf8, offset }),
         (None, None) => Ok(()),
     }
 }
@@ -115,21 +109,9 @@ mod tests {
             for place in 0..len {
                 let mut bytes = vec![b'a'; len];
                 *bytes.get_mut(place).unwrap() = 0;
-                assert_eq!(
-                    check_text(&bytes),
-                    Err(TextError {
-                        kind: TextErrorKind::Nul,
-                        offset: place
-                    })
-                );
+                assert_eq!(check_text(&bytes), Err(TextError { kind: TextErrorKind::Nul, offset: place }));
                 *bytes.get_mut(place).unwrap() = 0xFF;
-                assert_eq!(
-                    check_text(&bytes),
-                    Err(TextError {
-                        kind: TextErrorKind::NotUtf8,
-                        offset: place
-                    })
-                );
+                assert_eq!(check_text(&bytes), Err(TextError { kind: TextErrorKind::NotUtf8, offset: place }));
             }
         }
     }

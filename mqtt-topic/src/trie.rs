@@ -54,10 +54,7 @@ pub struct TrieLimits {
 
 impl Default for TrieLimits {
     fn default() -> Self {
-        Self {
-            nodes: 1 << 24,
-            text_bytes: 1 << 28,
-        }
+        Self { nodes: 1 << 24, text_bytes: 1 << 28 }
     }
 }
 
@@ -74,12 +71,7 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTrie<K, V> {
 
     /// An empty trie with limits of your own.
     pub fn with_limits(seed: HashSeed, limits: TrieLimits) -> Self {
-        Self {
-            limits,
-            exact: Exact::new(seed),
-            wild: Wild::new(seed),
-            len: 0,
-        }
+        Self { limits, exact: Exact::new(seed), wild: Wild::new(seed), len: 0 }
     }
 
     /// Sets other limits; what is there already stays.
@@ -105,31 +97,20 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTrie<K, V> {
     /// Removes the entry of `key` at `filter` (equal text).
     // v5 [MQTT-3.10.4-1], v4 [MQTT-3.10.4-1]: the text decides, not what it would match.
     pub fn remove(&mut self, filter: TopicFilter<'_>, key: K) -> Option<V> {
-        let value = if filter.has_wildcard() {
-            self.wild.remove(filter, key)?
-        } else {
-            self.exact.remove(filter, key)?
-        };
+        let value =
+            if filter.has_wildcard() { self.wild.remove(filter, key)? } else { self.exact.remove(filter, key)? };
         self.len -= 1;
         Some(value)
     }
 
     /// The entry of `key` at `filter`.
     pub fn get(&self, filter: TopicFilter<'_>, key: K) -> Option<&V> {
-        if filter.has_wildcard() {
-            self.wild.get(filter, key)
-        } else {
-            self.exact.get(filter, key)
-        }
+        if filter.has_wildcard() { self.wild.get(filter, key) } else { self.exact.get(filter, key) }
     }
 
     /// The entry of `key` at `filter`.
     pub fn get_mut(&mut self, filter: TopicFilter<'_>, key: K) -> Option<&mut V> {
-        if filter.has_wildcard() {
-            self.wild.get_mut(filter, key)
-        } else {
-            self.exact.get_mut(filter, key)
-        }
+        if filter.has_wildcard() { self.wild.get_mut(filter, key) } else { self.exact.get_mut(filter, key) }
     }
 
     /// Calls `found` for every entry whose filter matches `name`; one key may come several times.
@@ -144,15 +125,33 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTrie<K, V> {
         self.wild.walk(name, &mut found);
     }
 
+    /// How many nodes of the trie a [`lookup`](Self::lookup) of `name` looks at: what its time grows with, besides its
+    /// hits. For tests, and for hosts that watch what their clients' filters cost.
+    ///
+    /// Filters without wildcards lie in a table and take none. A node that is turned away from, because no filter below it
+    /// has the depth of the name, counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqtt_topic::{HashSeed, SubscriptionTrie, TopicFilter, TopicName};
+    ///
+    /// let mut trie = SubscriptionTrie::new(HashSeed::new(1, 2));
+    /// trie.insert(TopicFilter::new("a/+/c")?, 1, ())?;
+    /// assert_eq!(trie.lookup_visits(TopicName::new("a/b/c")?), 4); // above "a", "a", "a/+", "a/+/c"
+    /// assert_eq!(trie.lookup_visits(TopicName::new("a/b")?), 1); // no filter has two levels
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lookup_visits(&self, name: TopicName<'_>) -> usize {
+        self.wild.walk(name, &mut |_, _| {})
+    }
+
     /// How much more the limits allow.
     fn room(&self) -> Room {
         let nodes = self.wild.nodes() + self.exact.len() + self.len;
         Room {
             nodes: (self.limits.nodes as usize).saturating_sub(nodes),
-            text: self
-                .limits
-                .text_bytes
-                .saturating_sub(self.wild.text() + self.exact.text()),
+            text: self.limits.text_bytes.saturating_sub(self.wild.text() + self.exact.text()),
         }
     }
 }
@@ -182,10 +181,7 @@ impl<K: Copy, V> SubscriptionTrie<K, V> {
 
 impl<K, V> fmt::Debug for SubscriptionTrie<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SubscriptionTrie")
-            .field("len", &self.len)
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        f.debug_struct("SubscriptionTrie").field("len", &self.len).field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
@@ -198,18 +194,11 @@ pub(crate) struct Room {
 
 impl Room {
     #[cfg(test)]
-    pub(crate) const ENDLESS: Self = Self {
-        nodes: usize::MAX,
-        text: usize::MAX,
-    };
+    pub(crate) const ENDLESS: Self = Self { nodes: usize::MAX, text: usize::MAX };
 
     /// Refuses what would exceed a limit.
     pub(crate) const fn check(self, nodes: usize, text: usize) -> Result<(), Full> {
-        if nodes > self.nodes || text > self.text {
-            Err(Full)
-        } else {
-            Ok(())
-        }
+        if nodes > self.nodes || text > self.text { Err(Full) } else { Ok(()) }
     }
 }
 
@@ -225,10 +214,7 @@ mod tests {
 
     #[test]
     fn a_full_trie_refuses_and_stays_as_it_was() {
-        let limits = TrieLimits {
-            nodes: 5,
-            text_bytes: 10,
-        };
+        let limits = TrieLimits { nodes: 5, text_bytes: 10 };
         let mut trie = SubscriptionTrie::with_limits(HashSeed::new(1, 2), limits);
         trie.insert(filter("a/+"), 1, "x").unwrap(); // two levels and an entry
         let before = trie.memory();
@@ -248,9 +234,7 @@ mod tests {
     #[test]
     fn every_filter_can_be_told_again() {
         let mut trie = SubscriptionTrie::new(HashSeed::new(1, 2));
-        let texts = [
-            "#", "+", "/", "+/+", "/#", "a/#", "a", "a/+/", "a//+", "$SYS/#", "a/+/b/#",
-        ];
+        let texts = ["#", "+", "/", "+/+", "/#", "a/#", "a", "a/+/", "a//+", "$SYS/#", "a/+/b/#"];
         for text in texts {
             trie.insert(filter(text), 1, ()).unwrap();
         }

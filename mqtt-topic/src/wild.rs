@@ -1,11 +1,12 @@
 //! The filters with wildcards: a trie whose nodes lie in an arena.
 //!
-//! One table holds the edges of all nodes, keyed by small ids. Each node has slots of its own for `+`, for the entries
-//! of the filter that ends here, and for those of the one that ends in `#` right below.
-use crate::arena::{Arena, Id};
+//! Each node has slots of its own for `+`, for one more child, for the entries of the filter that ends here, and for
+//! those of the one that ends in `#` right below. One table holds the edges to all further children, keyed by small ids.
+use crate::arena::{Arena, Id, place};
 use crate::entries::{Entries, counted};
 use crate::inline::Inline;
 use crate::interner::{Interner, give_back};
+use crate::reach::Reach;
 use crate::trie::{Full, Room};
 use crate::{FilterLevel, FilterLevels, HashSeed, TopicFilter, TopicName};
 use alloc::vec::Vec;
@@ -22,6 +23,8 @@ pub(crate) struct Wild<K, V> {
     text: usize,
     /// Bytes that lists hold outside of their place.
     heap: usize,
+    /// How many lists went since the reaches were exact.
+    loose: usize,
 }
 
 struct Node {
@@ -33,8 +36,19 @@ struct Node {
     here: Option<Id>,
     /// Entries of that filter with `/#` behind it.
     below: Option<Id>,
-    /// How many edges of the table begin here.
+    /// One child that is not `plus`. Most nodes have but one, and it takes no look into the table.
+    first: Option<First>,
+    /// How many edges of the table begin here: the children besides `first` and `plus`.
     children: u32,
+    /// Where the lists lie that hang here and further down: all of them within, though lists that went may have left
+    /// it wider than need be (see `tighten`).
+    reach: Reach,
+}
+
+#[derive(Clone, Copy)]
+struct First {
+    level: Id,
+    child: Id,
 }
 
 struct Edge {
@@ -52,15 +66,7 @@ impl<K: Copy + Eq + Hash, V> Wild<K, V> {
         let root = nodes.insert(Node::below(ROOT, None));
         debug_assert_eq!(root, Some(ROOT));
         let (levels, lists) = (Interner::new(seed), Arena::new(0));
-        Self {
-            seed,
-            nodes,
-            edges: HashTable::new(),
-            levels,
-            lists,
-            text: 0,
-            heap: 0,
-        }
+        Self { seed, nodes, edges: HashTable::new(), levels, lists, text: 0, heap: 0, loose: 0 }
     }
 
     pub(crate) fn get(&self, filter: TopicFilter<'_>, key: K) -> Option<&V> {
@@ -73,38 +79,21 @@ impl<K: Copy + Eq + Hash, V> Wild<K, V> {
     }
 
     /// Adds or replaces the entry of `key`, if what it needs finds `room`.
-    pub(crate) fn insert(
-        &mut self,
-        filter: TopicFilter<'_>,
-        key: K,
-        value: V,
-        room: Room,
-    ) -> Result<Option<V>, Full> {
+    pub(crate) fn insert(&mut self, filter: TopicFilter<'_>, key: K, value: V, room: Room) -> Result<Option<V>, Full> {
         let seed = self.seed;
         let (mut node, missing) = self.descend(filter);
-        let (new_nodes, new_text) =
-            missing
-                .clone()
-                .fold((0, 0), |(nodes, text), level| match level {
-                    FilterLevel::Text(level) => (nodes + 1, text + level.len()),
-                    FilterLevel::Plus => (nodes + 1, text),
-                    FilterLevel::Hash => (nodes, text),
-                });
-        let list = if new_nodes == 0 {
-            self.list_at(node, filter)
-        } else {
-            None
-        };
-        let known = list
-            .and_then(|list| self.lists.get(list)?.get(key, seed))
-            .is_some();
+        let (new_nodes, new_text) = missing.clone().fold((0, 0), |(nodes, text), level| match level {
+            FilterLevel::Text(level) => (nodes + 1, text + level.len()),
+            FilterLevel::Plus => (nodes + 1, text),
+            FilterLevel::Hash => (nodes, text),
+        });
+        let list = if new_nodes == 0 { self.list_at(node, filter) } else { None };
+        let known = list.and_then(|list| self.lists.get(list)?.get(key, seed)).is_some();
         if !known {
             room.check(new_nodes + 1, new_text)?;
         }
         if let Some(list) = list.and_then(|list| self.lists.get_mut(list)) {
-            return Ok(counted(&mut self.heap, list, |entries| {
-                entries.insert(key, value, seed)
-            }));
+            return Ok(counted(&mut self.heap, list, |entries| entries.insert(key, value, seed)));
         }
         for level in missing {
             match self.add_child(node, level) {
@@ -123,6 +112,7 @@ impl<K: Copy + Eq + Hash, V> Wild<K, V> {
         if let Some(node) = self.nodes.get_mut(node) {
             *node.slot(filter) = Some(list);
         }
+        self.widen(node, if ends_in_hash(filter) { Reach::BELOW } else { Reach::HERE });
         Ok(None)
     }
 
@@ -141,6 +131,10 @@ impl<K: Copy + Eq + Hash, V> Wild<K, V> {
                 *node.slot(filter) = None;
             }
             self.prune(id);
+            self.loose += 1;
+            if self.loose > self.nodes.len() / 2 {
+                self.tighten();
+            }
         }
         Some(value)
     }
@@ -160,36 +154,32 @@ impl<K: Copy + Eq + Hash, V> Wild<K, V> {
     fn child(&self, node: Id, level: FilterLevel<'_>) -> Option<Id> {
         match level {
             FilterLevel::Plus => self.nodes.get(node)?.plus,
-            FilterLevel::Text(text) => self.edge(node, self.levels.find(text)?),
+            FilterLevel::Text(text) => self.edge(node, self.nodes.get(node)?, self.levels.find(text)?),
             FilterLevel::Hash => None,
         }
     }
 
+    /// The child of `parent`, which is `node`, at `level`.
     #[inline]
-    fn edge(&self, parent: Id, level: Id) -> Option<Id> {
+    fn edge(&self, parent: Id, node: &Node, level: Id) -> Option<Id> {
+        match node.first {
+            Some(first) if first.level == level => return Some(first.child),
+            _ if node.children == 0 => return None,
+            _ => {}
+        }
         let is_it = |edge: &Edge| edge.parent == parent && edge.level == level;
-        self.edges
-            .find(self.seed.hash_ids(parent.get(), level.get()), is_it)
-            .map(|edge| edge.child)
+        self.edges.find(self.seed.hash_ids(parent.get(), level.get()), is_it).map(|edge| edge.child)
     }
 
     /// The list of the whole `filter`, if it is there.
     fn list_of(&self, filter: TopicFilter<'_>) -> Option<Id> {
         let (node, missing) = self.descend(filter);
-        if is_complete(missing) {
-            self.list_at(node, filter)
-        } else {
-            None
-        }
+        if is_complete(missing) { self.list_at(node, filter) } else { None }
     }
 
     fn list_at(&self, node: Id, filter: TopicFilter<'_>) -> Option<Id> {
         let node = self.nodes.get(node)?;
-        if ends_in_hash(filter) {
-            node.below
-        } else {
-            node.here
-        }
+        if ends_in_hash(filter) { node.below } else { node.here }
     }
 
     /// A new child; `None` for `#`, which is a slot of its parent, and when the ids are used up.
@@ -207,19 +197,64 @@ impl<K: Copy + Eq + Hash, V> Wild<K, V> {
                     self.levels.release(level);
                     return None;
                 };
-                let hash = self.seed.hash_ids(parent.get(), level.get());
-                self.edges.insert_unique(
-                    hash,
-                    Edge {
-                        parent,
-                        level,
-                        child,
-                    },
-                    hash_edge(self.seed),
-                );
-                self.nodes.get_mut(parent)?.children += 1;
+                let node = self.nodes.get_mut(parent)?;
+                if node.first.is_none() {
+                    node.first = Some(First { level, child });
+                } else {
+                    node.children += 1;
+                    let hash = self.seed.hash_ids(parent.get(), level.get());
+                    self.edges.insert_unique(hash, Edge { parent, level, child }, hash_edge(self.seed));
+                }
                 self.text += text.len();
                 Some(child)
+            }
+        }
+    }
+
+    /// Makes the reaches from `id` up take in a new list, up to the first that does so already.
+    fn widen(&mut self, mut id: Id, mut reach: Reach) {
+        while let Some(node) = self.nodes.get_mut(id) {
+            let joined = node.reach.join(reach);
+            if node.reach == joined {
+                return;
+            }
+            node.reach = joined;
+            if id == ROOT {
+                return;
+            }
+            reach = reach.lifted();
+            id = node.parent;
+        }
+    }
+
+    /// Makes all reaches exact again, from the leaves up. One pass over the nodes, paid for by the lists that went.
+    fn tighten(&mut self) {
+        self.loose = 0;
+        let mut open = alloc::vec![0_u32; self.nodes.slots()];
+        let mut ready = Vec::new();
+        for (id, node) in self.nodes.iter_mut() {
+            node.reach = node.own_reach();
+            let children = node.children + u32::from(node.first.is_some()) + u32::from(node.plus.is_some());
+            if let Some(open) = open.get_mut(place(id)) {
+                *open = children;
+            }
+            if children == 0 {
+                ready.push(id);
+            }
+        }
+        while let Some(id) = ready.pop() {
+            let Some(node) = self.nodes.get(id).filter(|_| id != ROOT) else {
+                continue;
+            };
+            let (above, reach) = (node.parent, node.reach.lifted());
+            if let Some(parent) = self.nodes.get_mut(above) {
+                parent.reach = parent.reach.join(reach);
+            }
+            if let Some(open) = open.get_mut(place(above)) {
+                *open = open.saturating_sub(1);
+                if *open == 0 {
+                    ready.push(above);
+                }
             }
         }
     }
@@ -249,29 +284,28 @@ impl<K: Copy + Eq + Hash, V> Wild<K, V> {
 
     /// Removes the edge from `parent` at `level`.
     fn cut(&mut self, parent: Id, level: Id) {
-        let hash = self.seed.hash_ids(parent.get(), level.get());
-        if let Ok(edge) = self
-            .edges
-            .find_entry(hash, |edge| edge.parent == parent && edge.level == level)
-        {
-            edge.remove();
-            give_back(&mut self.edges, hash_edge(self.seed));
-        }
-        if let Some(parent) = self.nodes.get_mut(parent) {
-            parent.children -= 1;
+        if let Some(node) = self.nodes.get_mut(parent) {
+            if node.first.is_some_and(|first| first.level == level) {
+                node.first = None;
+            } else {
+                node.children -= 1;
+                let hash = self.seed.hash_ids(parent.get(), level.get());
+                let is_it = |edge: &Edge| edge.parent == parent && edge.level == level;
+                if let Ok(edge) = self.edges.find_entry(hash, is_it) {
+                    edge.remove();
+                    give_back(&mut self.edges, hash_edge(self.seed));
+                }
+            }
         }
         self.text -= self.levels.text(level).map_or(0, <[u8]>::len);
         self.levels.release(level);
     }
 
-    /// The part of a lookup that walks the trie; answers how many nodes it visited.
+    /// The part of a lookup that walks the trie; answers how many nodes it looked at, those it turned away from
+    /// because nothing below them has the depth of the name included.
     ///
     /// Depth first: on the way down only `+` branches wait, so never more than the name has levels.
-    pub(crate) fn walk<'t>(
-        &'t self,
-        name: TopicName<'_>,
-        found: &mut impl FnMut(K, &'t V),
-    ) -> usize {
+    pub(crate) fn walk<'t>(&'t self, name: TopicName<'_>, found: &mut impl FnMut(K, &'t V)) -> usize {
         let hidden = name.begins_with_dollar();
         let depth_of_name = 1 + name.as_bytes().iter().filter(|&&byte| byte == b'/').count();
         let mut levels = name.levels();
@@ -281,7 +315,7 @@ impl<K: Copy + Eq + Hash, V> Wild<K, V> {
         loop {
             visits += 1;
             let mut onward = None;
-            if let Some(node) = self.nodes.get(id) {
+            if let Some(node) = self.nodes.get(id).filter(|node| node.reach.takes(depth_of_name - depth)) {
                 // v5 [MQTT-4.7.2-1], v4 [MQTT-4.7.2-1]: a leading wildcard does not see names that begin with `$`.
                 let wild = depth > 0 || !hidden;
                 if wild {
@@ -291,14 +325,11 @@ impl<K: Copy + Eq + Hash, V> Wild<K, V> {
                 if depth == depth_of_name {
                     self.report(node.here, found);
                 } else {
-                    if node.children > 0 {
+                    if node.first.is_some() || node.children > 0 {
                         while ids.len() <= depth {
                             ids.push(levels.next().and_then(|level| self.levels.find(level)));
                         }
-                        onward = ids
-                            .get(depth)
-                            .flatten()
-                            .and_then(|level| self.edge(id, level));
+                        onward = ids.get(depth).flatten().and_then(|level| self.edge(id, node, level));
                     }
                     if let Some(plus) = node.plus.filter(|_| wild) {
                         match onward {
@@ -339,11 +370,7 @@ impl<K: Copy, V> Wild<K, V> {
 
     /// Bytes held.
     pub(crate) fn memory(&self) -> usize {
-        self.nodes.memory()
-            + self.edges.allocation_size()
-            + self.levels.memory()
-            + self.lists.memory()
-            + self.heap
+        self.nodes.memory() + self.edges.allocation_size() + self.levels.memory() + self.lists.memory() + self.heap
     }
 
     pub(crate) fn for_each(&self, each: &mut impl FnMut(TopicFilter<'_>, K, &V)) {
@@ -370,12 +397,7 @@ impl<K: Copy, V> Wild<K, V> {
             id = node.parent;
         }
         text.clear();
-        for (depth, level) in path
-            .iter()
-            .rev()
-            .filter_map(|&id| self.nodes.get(id))
-            .enumerate()
-        {
+        for (depth, level) in path.iter().rev().filter_map(|&id| self.nodes.get(id)).enumerate() {
             if depth > 0 {
                 text.push(b'/');
             }
@@ -392,27 +414,25 @@ impl<K: Copy, V> Wild<K, V> {
 
 impl Node {
     const fn below(parent: Id, level: Option<Id>) -> Self {
-        Self {
-            parent,
-            level,
-            plus: None,
-            here: None,
-            below: None,
-            children: 0,
-        }
+        Self { parent, level, plus: None, here: None, below: None, first: None, children: 0, reach: Reach::NOTHING }
     }
 
     const fn is_needed(&self) -> bool {
-        self.plus.is_some() || self.here.is_some() || self.below.is_some() || self.children > 0
+        self.plus.is_some() || self.here.is_some() || self.below.is_some() || self.first.is_some() || self.children > 0
+    }
+
+    /// Where the lists lie that hang at this node itself.
+    const fn own_reach(&self) -> Reach {
+        match (self.here, self.below) {
+            (None, None) => Reach::NOTHING,
+            (Some(_), None) => Reach::HERE,
+            (_, Some(_)) => Reach::BELOW,
+        }
     }
 
     /// Where the list of `filter`, which ends at this node, hangs.
     fn slot(&mut self, filter: TopicFilter<'_>) -> &mut Option<Id> {
-        if ends_in_hash(filter) {
-            &mut self.below
-        } else {
-            &mut self.here
-        }
+        if ends_in_hash(filter) { &mut self.below } else { &mut self.here }
     }
 }
 
@@ -439,7 +459,7 @@ mod tests {
 
     #[test]
     fn a_node_is_as_small_as_its_fields() {
-        assert_eq!(core::mem::size_of::<Node>(), 24);
+        assert_eq!(core::mem::size_of::<Node>(), 36);
         assert_eq!(core::mem::size_of::<Edge>(), 12);
     }
 
@@ -447,21 +467,14 @@ mod tests {
     fn no_node_is_visited_twice_however_many_paths_lead_down() {
         let mut trie = Wild::new(HashSeed::new(1, 2));
         for shape in 0..4096_u32 {
-            let levels: Vec<&str> = (0..12)
-                .map(|bit| if shape >> bit & 1 == 0 { "+" } else { "a" })
-                .collect();
-            trie.insert(filter(&levels.join("/")), shape, (), Room::ENDLESS)
-                .unwrap();
+            let levels: Vec<&str> = (0..12).map(|bit| if shape >> bit & 1 == 0 { "+" } else { "a" }).collect();
+            trie.insert(filter(&levels.join("/")), shape, (), Room::ENDLESS).unwrap();
         }
         for (levels, hits) in [(11, 0), (12, 4096), (13, 0)] {
             let name = ["a"; 13].get(..levels).unwrap().join("/");
             let mut found = 0;
             let visits = trie.walk(TopicName::new(&name).unwrap(), &mut |_, _| found += 1);
-            assert!(
-                visits <= trie.nodes.len(),
-                "{visits} visits, {} nodes",
-                trie.nodes.len()
-            );
+            assert!(visits <= trie.nodes.len(), "{visits} visits, {} nodes", trie.nodes.len());
             assert_eq!(found, hits);
         }
     }

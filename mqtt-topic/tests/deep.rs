@@ -1,22 +1,9 @@
 //! Class S3: names and filters of 32,768 levels go through everything on a stack of 256 KiB.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs
-)]
-use mqtt_topic::{
-    Cursor, FilterLevel, HashSeed, Next, RetainedTrie, SubscriptionTrie, TopicFilter, TopicName,
-};
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic, missing_docs)]
+use mqtt_topic::{Cursor, FilterLevel, HashSeed, Next, RetainedTrie, SubscriptionTrie, TopicFilter, TopicName};
 
 fn on_a_small_stack(story: fn()) {
-    std::thread::Builder::new()
-        .stack_size(256 * 1024)
-        .spawn(story)
-        .unwrap()
-        .join()
-        .unwrap();
+    std::thread::Builder::new().stack_size(256 * 1024).spawn(story).unwrap().join().unwrap();
 }
 
 /// 32,768 levels in 65,535 bytes.
@@ -27,13 +14,7 @@ fn deep(level: &str, last: &str) -> String {
 #[test]
 fn a_subscription_of_32768_levels_comes_matches_and_goes() {
     on_a_small_stack(|| {
-        let texts = [
-            deep("a/", "a"),
-            deep("+/", "+"),
-            deep("a/", "#"),
-            deep("+/", "#"),
-            deep("/", "a"),
-        ];
+        let texts = [deep("a/", "a"), deep("+/", "+"), deep("a/", "#"), deep("+/", "#"), deep("/", "a")];
         let filters = texts.each_ref().map(|text| TopicFilter::new(text).unwrap());
         let name = deep("a/", "a");
         let name = TopicName::new(&name).unwrap();
@@ -81,11 +62,9 @@ fn a_retained_name_of_32768_levels_comes_is_walked_and_goes() {
         for (value, name) in names.iter().enumerate() {
             assert_eq!(trie.insert(*name, value), None);
         }
-        for (filter, expected) in [
-            (deep("+/", "a"), vec![0, 2]),
-            (deep("a/", "+"), vec![0, 1]),
-            ("#".into(), vec![0, 1, 2]),
-        ] {
+        for (filter, expected) in
+            [(deep("+/", "a"), vec![0, 2]), (deep("a/", "+"), vec![0, 1]), ("#".into(), vec![0, 1, 2])]
+        {
             let mut cursor = Cursor::new(TopicFilter::new(&filter).unwrap());
             let mut found = Vec::new();
             while let Next::Found(name, value) = trie.next(&mut cursor, &mut 100) {

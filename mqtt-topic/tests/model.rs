@@ -1,11 +1,5 @@
 //! Both tries against the obvious loop, under any sequence of changes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic, missing_docs)]
 use mqtt_topic::{Cursor, HashSeed, Next, RetainedTrie, SubscriptionTrie, TopicFilter, TopicName};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -19,17 +13,14 @@ fn obviously_matches(filter: &str, name: &str) -> bool {
         return false;
     }
     if let Some((&"#", parent)) = filter.split_last() {
-        return name.len() >= parent.len()
-            && parent.iter().zip(&name).all(|(f, n)| *f == "+" || f == n);
+        return name.len() >= parent.len() && parent.iter().zip(&name).all(|(f, n)| *f == "+" || f == n);
     }
     filter.len() == name.len() && filter.iter().zip(&name).all(|(f, n)| *f == "+" || f == n)
 }
 
 fn name() -> impl Strategy<Value = String> {
     let level = prop_oneof![4 => Just("a"), 3 => Just("b"), 1 => Just("a!"), 1 => Just("$"), 1 => Just(""), 1 => Just("longer-than-a-slot")];
-    vec(level, 1..5)
-        .prop_map(|levels| levels.join("/"))
-        .prop_filter("a character", |name| !name.is_empty())
+    vec(level, 1..5).prop_map(|levels| levels.join("/")).prop_filter("a character", |name| !name.is_empty())
 }
 
 fn filter() -> impl Strategy<Value = String> {
@@ -223,13 +214,9 @@ fn a_walk_over_thousands_of_names_misses_none_while_others_come_and_go() {
             trie.insert(TopicName::new(&text(site, device)).unwrap(), (site, device));
         }
     }
-    for (filter, expected) in [
-        ("site/+/dev/7/#", 50),
-        ("site/7/+/+/temp", 200),
-        ("#", 10_000),
-        ("+/+/+/+/temp", 10_000),
-        ("site/+", 0),
-    ] {
+    for (filter, expected) in
+        [("site/+/dev/7/#", 50), ("site/7/+/+/temp", 200), ("#", 10_000), ("+/+/+/+/temp", 10_000), ("site/+", 0)]
+    {
         let mut cursor = Cursor::new(TopicFilter::new(filter).unwrap());
         let (mut found, mut turn) = (BTreeSet::new(), 0_u32);
         loop {
@@ -243,10 +230,7 @@ fn a_walk_over_thousands_of_names_misses_none_while_others_come_and_go() {
             // a name comes and an earlier one goes, all over the place
             turn += 1;
             let strange = |turn: u32| text(turn * 7919 % 50, 200 + turn * 104_729 % 1000);
-            trie.insert(
-                TopicName::new(&strange(turn)).unwrap(),
-                (turn * 7919 % 50, 200),
-            );
+            trie.insert(TopicName::new(&strange(turn)).unwrap(), (turn * 7919 % 50, 200));
             if turn > 300 {
                 trie.remove(TopicName::new(&strange(turn - 300)).unwrap());
             }
@@ -260,36 +244,96 @@ fn a_walk_that_matches_nothing_leaps_over_what_cannot_match() {
     let mut trie = RetainedTrie::new();
     for site in 0..20 {
         for device in 0..500 {
-            trie.insert(
-                TopicName::new(&format!("site/{site}/dev/{device}")).unwrap(),
-                (),
-            );
+            trie.insert(TopicName::new(&format!("site/{site}/dev/{device}")).unwrap(), ());
         }
     }
     for n in 0..1000 {
         trie.insert(TopicName::new(&format!("$SYS/{n}")).unwrap(), ());
     }
-    for (filter, most) in [
-        ("site/+/none", 45),
-        ("site/3/none/#", 3),
-        ("+/none", 5),
-        ("zzz/#", 2),
-        ("site/+/dev/none", 45),
-    ] {
+    for (filter, most) in
+        [("site/+/none", 45), ("site/3/none/#", 3), ("+/none", 5), ("zzz/#", 2), ("site/+/dev/none", 45)]
+    {
         let mut budget = 1000;
         let mut cursor = Cursor::new(TopicFilter::new(filter).unwrap());
-        assert!(
-            matches!(trie.next(&mut cursor, &mut budget), Next::Done),
-            "{filter}"
-        );
-        assert!(
-            1000 - budget <= most,
-            "{filter} took {} steps",
-            1000 - budget
-        );
-        assert!(
-            matches!(trie.next(&mut cursor, &mut 0), Next::Done),
-            "done stays done"
-        );
+        assert!(matches!(trie.next(&mut cursor, &mut budget), Next::Done), "{filter}");
+        assert!(1000 - budget <= most, "{filter} took {} steps", 1000 - budget);
+        assert!(matches!(trie.next(&mut cursor, &mut 0), Next::Done), "done stays done");
+    }
+}
+
+/// `{+,a}^12`, and `{+,a}^11/x`: the shapes on which a lookup has most to do.
+fn shapes(levels: usize, last: &str) -> SubscriptionTrie<u32, ()> {
+    let mut trie = SubscriptionTrie::new(HashSeed::new(1, 2));
+    for shape in 0..1 << levels {
+        let text: String = (0..levels).map(|bit| if shape >> bit & 1 == 0 { "+/" } else { "a/" }).collect();
+        let text = if last.is_empty() { text.trim_end_matches('/').to_owned() } else { text + last };
+        trie.insert(TopicFilter::new(&text).unwrap(), shape, ()).unwrap();
+    }
+    trie
+}
+
+fn visits(trie: &SubscriptionTrie<u32, ()>, name: &str) -> usize {
+    trie.lookup_visits(TopicName::new(name).unwrap())
+}
+
+#[test]
+fn a_name_that_is_too_shallow_or_too_deep_is_turned_away_at_once() {
+    let mut trie = shapes(12, "");
+    assert_eq!(visits(&trie, &["a"; 11].join("/")), 1);
+    assert_eq!(visits(&trie, &["a"; 13].join("/")), 1);
+    assert_eq!(visits(&trie, &["a"; 12].join("/")), (1 << 13) - 2); // all nodes; "a/a/.." is no wildcard filter
+
+    // a deeper filter beside does not open the others' subtrees
+    trie.insert(TopicFilter::new("b/+/+/+/+/+/+/+/+/+/+/+/+").unwrap(), 1, ()).unwrap();
+    assert_eq!(visits(&trie, &["a"; 13].join("/")), 3);
+    // one with `#` is open to every name that is deep enough, on its own way only
+    trie.insert(TopicFilter::new("a/a/#").unwrap(), 1, ()).unwrap();
+    assert!(visits(&trie, &["a"; 40].join("/")) <= 7);
+    assert_eq!(visits(&trie, "a"), 1);
+}
+
+#[test]
+fn what_is_removed_does_not_keep_subtrees_open() {
+    let mut trie = shapes(8, "");
+    let deep = TopicFilter::new("+/+/+/+/+/+/+/+/+/+").unwrap();
+    let name = ["a"; 10].join("/");
+    let before = visits(&trie, &name);
+    for key in 0..1_000 {
+        trie.insert(deep, key, ()).unwrap();
+    }
+    assert!(visits(&trie, &name) > before);
+    for key in 0..1_000 {
+        trie.remove(deep, key).unwrap();
+    }
+    // at the latest when half as many filters went as there are nodes
+    let other = TopicFilter::new("c/+").unwrap();
+    for _ in 0..300 {
+        trie.insert(other, 1, ()).unwrap();
+        trie.remove(other, 1).unwrap();
+    }
+    assert_eq!(visits(&trie, &name), before);
+    assert_eq!(visits(&trie, &["a"; 8].join("/")), (1 << 9) - 2);
+}
+
+#[test]
+fn the_worst_shape_costs_its_nodes_and_no_more() {
+    let trie = shapes(11, "x");
+    // every filter has the depth of the name, and each way ends one step before its last level
+    assert_eq!(visits(&trie, &["a"; 12].join("/")), (1 << 12) - 2);
+    assert_eq!(visits(&trie, &["a"; 11].join("/")), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_count_is_what_a_walk_finds(names in proptest::collection::btree_set(name(), 0..60), filter in filter()) {
+        let mut trie = RetainedTrie::new();
+        for name in &names {
+            trie.insert(TopicName::new(name).unwrap(), ());
+        }
+        let expected = names.iter().filter(|name| obviously_matches(&filter, name)).count();
+        let expected = (!filter.contains('+')).then_some(expected);
+        prop_assert_eq!(trie.count(TopicFilter::new(&filter).unwrap()), expected);
     }
 }
