@@ -8,12 +8,12 @@ use crate::event::Cause;
 use crate::slots::Id;
 use crate::wills::Will;
 use crate::{
-    ClientId, ClientInfo, ConnectRequest, ConnectionId, Decision, Event, Origin, Peer, Policy, PublishRequest, Ticket,
+    ClientId, ClientInfo, ConnectRequest, ConnectionId, Decision, Event, Origin, Peer, Policy, PublishRequest,
 };
 use alloc::boxed::Box;
 use mqtt_session::codec::{Connect, Qos, ReasonCode, Utf8, Version};
 use mqtt_session::topic::TopicName;
-use mqtt_session::{Accept, Instant, Session};
+use mqtt_session::{Accept, Instant, Session, State};
 
 /// What a CONNECT asked for, kept while it is decided upon.
 #[derive(Debug)]
@@ -46,6 +46,7 @@ impl<P: Policy> Core<P> {
             Ok(named) => named,
             Err(reason) => return self.turn_away(now, id, reason),
         };
+        let ticket = self.next_ticket();
         let Some(conn) = self.connections.get_mut(id) else { return };
         let joining = Box::new(Joining {
             client_id,
@@ -56,7 +57,6 @@ impl<P: Policy> Core<P> {
             expiry: asked_expiry(connect, self.config.session_expiry_v3),
             will: connect.will.as_ref().map(|will| Box::new(Will::new(now, will, *conn.peer))),
         });
-        let ticket = Ticket(self.deferred.next_id());
         let decision = self.policy.connect(&ConnectRequest { client: joining.info(&conn.peer), connect, ticket });
         let phase = core::mem::replace(&mut conn.phase, Phase::Closing);
         let Phase::Handshake(connection) = phase else {
@@ -130,7 +130,7 @@ impl<P: Policy> Core<P> {
         if let Err(reason) = verdict {
             return self.turn_away(now, id, reason);
         }
-        let ticket = Ticket(self.deferred.next_id());
+        let ticket = self.next_ticket();
         let Some(conn) = self.connections.get(id) else { return };
         let Phase::Deciding(_, joining) = &conn.phase else { return };
         let policy = &mut self.policy;
@@ -174,6 +174,18 @@ impl<P: Policy> Core<P> {
     fn admit(&mut self, now: Instant, id: Id, joining: Joining) -> Result<(), ReasonCode> {
         let Joining { client_id, assigned, user_name, version, clean_start, expiry, will } = joining;
         let mut found = self.clients.find(client_id.as_str());
+        if let Some((index, client)) = found.and_then(|index| Some((index, self.clients.slots.at(index)?))) {
+            // what is due comes first, though the host has not called `handle_timeout` yet
+            let will_due = client.will.as_ref().and_then(|will| will.due).is_some_and(|at| at <= now);
+            let over = matches!(client.home, Home::Away { expires: Some(at), .. } if at <= now);
+            if will_due {
+                self.will_is_due(index);
+            }
+            if over {
+                self.end_session(index);
+                found = None;
+            }
+        }
         if let Some(client) = found.and_then(|index| self.clients.slots.at(index)) {
             // S8: a session belongs to the user who began it.
             if client.user_name != user_name {
@@ -216,14 +228,19 @@ impl<P: Policy> Core<P> {
             }
             other => other,
         };
+        let connection = self.connections.get(id).and_then(|conn| conn.connection());
+        let let_in = connection.is_some_and(|connection| connection.state() == State::Connected);
+        if !let_in && let Some(client) = self.clients.slots.at_mut(index) {
+            client.will = None; // its CONNACK does not fit: it never was a client
+        }
+        if self.config.events.connections && let_in {
+            let event = Event::Connected { connection: ConnectionId(id), client: client_id, version, session_present };
+            self.events.push(&mut self.stats, event);
+        }
         self.recharge(index);
         self.touch(now, id);
         // what came behind the CONNECT while it was decided upon
         self.runnable.push_back(id);
-        if self.config.events.connections {
-            let event = Event::Connected { connection: ConnectionId(id), client: client_id, version, session_present };
-            self.events.push(&mut self.stats, event);
-        }
         Ok(())
     }
 

@@ -38,7 +38,7 @@ impl<P: Policy> Broker<P> {
     /// A transport is there: a socket, a WebSocket, a channel.
     ///
     /// # Errors
-    /// The limits on connections, or a shutdown: close the transport. [S18]
+    /// The limits on connections, or a shutdown: close the transport (S18).
     pub fn handle_open(&mut self, now: Instant, peer: Peer) -> Result<ConnectionId, OpenError> {
         let now = self.clock(now);
         let Self { readers, core, .. } = self;

@@ -122,6 +122,9 @@ pub enum ConfigError {
     /// A limit that must be above zero is zero.
     #[error("`{0}` is 0: nobody could connect")]
     Zero(&'static str),
+    /// It cannot be offered yet.
+    #[error("`{0}` is not supported yet")]
+    NotSupported(&'static str),
     /// No version is served.
     #[error("no version is served")]
     NoVersion,
@@ -142,6 +145,9 @@ impl Config {
         ];
         if let Some((name, _)) = limits.iter().find(|(_, limit)| *limit == 0) {
             return Err(ConfigError::Zero(name));
+        }
+        if self.server.shared_subscription_available {
+            return Err(ConfigError::NotSupported("server.shared_subscription_available"));
         }
         if self.versions == (Versions { v31: false, v311: false, v5: false }) {
             return Err(ConfigError::NoVersion);

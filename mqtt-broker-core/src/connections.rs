@@ -12,7 +12,7 @@ use crate::slots::Id;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mqtt_session::codec::OutBuf;
-use mqtt_session::{Connection, Instant, Transmit};
+use mqtt_session::{Connection, Instant, State, Transmit};
 
 /// Names a connection of the broker. A stale one finds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,8 +95,10 @@ pub(crate) struct Conn {
     pub(crate) staging: OutBuf,
     /// Bytes the host had not sent when it last asked.
     pub(crate) handed: usize,
-    /// When bytes last left, or began to wait.
+    /// When the last sixteenth of the high-water mark had left, or bytes began to wait.
     pub(crate) moved_at: Instant,
+    /// Bytes that left since then.
+    moved: usize,
     /// Its socket took nothing for too long: it pauses nobody any more.
     pub(crate) stalled: bool,
     /// When to look whether it has stalled; set while publishers wait.
@@ -107,7 +109,7 @@ pub(crate) struct Conn {
     pub(crate) waiting_on: u32,
     pub(crate) paused: Paused,
     /// The decision it waits for.
-    pub(crate) ticket: Option<Id>,
+    pub(crate) ticket: Option<u64>,
     /// Its deadline in the set.
     pub(crate) wake: Option<Instant>,
     pub(crate) transmit: bool,
@@ -123,6 +125,7 @@ impl Conn {
             staging: OutBuf::with_limit(high_water),
             handed: 0,
             moved_at: now,
+            moved: 0,
             stalled: false,
             stall_at: None,
             waiters: Vec::new(),
@@ -174,6 +177,16 @@ impl Conn {
         }
     }
 
+    /// The host says what it has not sent yet. A socket moves when it takes a sixteenth of the high-water mark or all there is:
+    /// one that takes a byte now and then must not hold up those who publish to it.
+    pub(crate) fn note_progress(&mut self, now: Instant, left: usize, high_water: usize) {
+        self.moved = self.moved.saturating_add(self.handed.saturating_sub(left));
+        if left == 0 || self.moved >= high_water / 16 {
+            (self.moved_at, self.moved, self.stalled) = (now, 0, false);
+        }
+        self.handed = left;
+    }
+
     /// Bytes that only wait for the socket (not for acknowledgements).
     pub(crate) fn unsent(&self) -> usize {
         self.on_the_way() + self.connection().map_or(0, Connection::sendable_bytes)
@@ -192,10 +205,11 @@ impl Conn {
         (transmit || told != read).then_some(Ready { id: ConnectionId(id), transmit, read })
     }
 
-    /// Writes everything that must still go, whatever the limit, so that the connection's state can be let go.
+    /// Writes everything up to the goodbye, whatever the limit, so that the connection's state can be let go. Of one that was
+    /// lost nothing is written: what waits stays in its session, unsent.
     pub(crate) fn flush_goodbye(&mut self, now: Instant) {
         let mut last = OutBuf::with_limit(usize::MAX);
-        if let Some(connection) = self.connection_mut() {
+        if let Some(connection) = self.connection_mut().filter(|connection| connection.state() == State::Closing) {
             while connection.poll_transmit(now, &mut last) == Transmit::Wrote {}
         }
         self.staging.take_from(&mut last);

@@ -9,7 +9,7 @@ use crate::routes::{Routes, Targets};
 use crate::slots::{Id, Slots};
 use crate::wills::DueWill;
 use crate::{ClientId, ClientInfo, Config, Decision, Event, Policy, Ready, Stats};
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use mqtt_session::codec::{DecodeError, Packet, ReasonCode};
 use mqtt_session::topic::HashSeed;
 use mqtt_session::{Event as SessionEvent, Instant, Session, State};
@@ -27,7 +27,9 @@ pub(crate) struct Core<P> {
     pub(crate) clients: Clients,
     pub(crate) routes: Routes,
     pub(crate) retained: Retained,
-    pub(crate) deferred: Slots<Entry>,
+    /// By serial number, and the number given out last.
+    pub(crate) deferred: BTreeMap<u64, Entry>,
+    pub(crate) last_ticket: u64,
     pub(crate) deadlines: Deadlines,
     pub(crate) events: Events,
     pub(crate) stats: Stats,
@@ -74,7 +76,8 @@ impl<P: Policy> Core<P> {
             clients: Clients::new(seed),
             routes: Routes::new(seed),
             retained: Retained::new(),
-            deferred: Slots::new(),
+            deferred: BTreeMap::new(),
+            last_ticket: 0,
             deadlines: Deadlines::default(),
             events: Events::default(),
             stats: Stats::default(),
@@ -173,14 +176,15 @@ impl<P: Policy> Core<P> {
     pub(crate) fn touch(&mut self, now: Instant, id: Id) {
         let high_water = self.config.high_water;
         let Some(conn) = self.connections.get_mut(id) else { return };
-        let (on_the_way, wake) = (conn.on_the_way(), conn.wake);
+        let wake = conn.wake;
         let Some(connection) = conn.connection() else { return };
         if connection.state() == State::Closing {
             // an answer that must be given does not fit what the client takes
             return self.close(now, id, Cause::Ended(ReasonCode::PACKET_TOO_LARGE));
         }
-        let behind = connection.control_backlog().saturating_add(on_the_way) > high_water.saturating_mul(2);
-        let has_output = connection.control_backlog() > 0 || connection.session().queued() > 0;
+        // only its own answers: what others send it is bounded by its queue
+        let behind = connection.control_backlog() > high_water;
+        let has_output = connection.has_output();
         // A deadline that moved back is looked at when the old one comes: re-arming costs nothing.
         if let Some(at) = connection.poll_timeout()
             && wake.is_none_or(|old| at < old)

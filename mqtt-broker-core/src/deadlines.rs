@@ -11,7 +11,7 @@ pub(crate) enum Due {
     /// A connection may have stalled while publishers wait for it.
     Stall(Id),
     /// The decision on a ticket.
-    Ticket(Id),
+    Ticket(u64),
     /// A will delay of the client at this index.
     Will(u32),
     /// The session expiry of the client at this index.

@@ -3,10 +3,11 @@ use crate::core_state::Core;
 use crate::deadlines::Due;
 use crate::slots::Id;
 use crate::wills::DueWill;
-use crate::{Decision, Policy};
+use crate::{Decision, Policy, Ticket};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use mqtt_session::codec::{Qos, ReasonCode, Version};
+use mqtt_session::codec::{Qos, ReasonCode, SubscribeOptions};
+use mqtt_session::topic::TopicFilterBuf;
 use mqtt_session::{AckToken, Instant, Message, RequestToken};
 
 /// What waits for a decision.
@@ -30,10 +31,10 @@ pub(crate) enum Deferred {
 #[derive(Debug)]
 pub(crate) struct HeldSubscribe {
     pub(crate) token: RequestToken,
-    pub(crate) version: Version,
-    /// The packet, encoded again.
-    pub(crate) packet: Vec<u8>,
-    /// One code for each filter that was decided; the next one is the one that waits.
+    pub(crate) identifier: Option<u32>,
+    /// The filters that are not decided, last first; the last one here is the one that waits.
+    pub(crate) rest: Vec<(TopicFilterBuf, SubscribeOptions)>,
+    /// One code for each filter that was decided.
     pub(crate) codes: Vec<ReasonCode>,
 }
 
@@ -45,30 +46,36 @@ pub(crate) struct Entry {
 }
 
 impl<P: Policy> Core<P> {
-    /// Keeps what waits, and pauses the connection it came from, if any, and no other.
+    /// The ticket of the next request: no two have the same.
+    pub(crate) fn next_ticket(&mut self) -> Ticket {
+        self.last_ticket = self.last_ticket.wrapping_add(1);
+        Ticket(self.last_ticket)
+    }
+
+    /// Keeps the request that was asked about last, and pauses the connection it came from, if any, and no other.
     pub(crate) fn defer(&mut self, now: Instant, deferred: Deferred, from: Option<Id>) {
-        let deadline = now + self.config.decision_timeout;
-        let Some(id) = self.deferred.insert(Entry { deferred, deadline }) else { return };
-        self.deadlines.set(deadline, Due::Ticket(id));
+        let (serial, deadline) = (self.last_ticket, now + self.config.decision_timeout);
+        self.deferred.insert(serial, Entry { deferred, deadline });
+        self.deadlines.set(deadline, Due::Ticket(serial));
         if let Some(connection) = from
             && let Some(conn) = self.connections.get_mut(connection)
         {
-            conn.ticket = Some(id);
+            conn.ticket = Some(serial);
             self.pause(now, connection, |paused| paused.policy = true);
         }
     }
 
     /// Forgets the request a closing connection waited for.
-    pub(crate) fn forget_ticket(&mut self, id: Id) {
-        if let Some(entry) = self.deferred.remove(id) {
-            self.deadlines.clear(entry.deadline, Due::Ticket(id));
+    pub(crate) fn forget_ticket(&mut self, serial: u64) {
+        if let Some(entry) = self.deferred.remove(&serial) {
+            self.deadlines.clear(entry.deadline, Due::Ticket(serial));
         }
     }
 
     /// Goes on with what waited. A stale ticket does nothing; deferring again counts as denying.
-    pub(crate) fn resume(&mut self, now: Instant, id: Id, decision: Decision) {
-        let Some(entry) = self.deferred.remove(id) else { return };
-        self.deadlines.clear(entry.deadline, Due::Ticket(id));
+    pub(crate) fn resume(&mut self, now: Instant, serial: u64, decision: Decision) {
+        let Some(entry) = self.deferred.remove(&serial) else { return };
+        self.deadlines.clear(entry.deadline, Due::Ticket(serial));
         let verdict = match decision {
             Decision::Allow => Ok(()),
             Decision::Deny(reason) => Err(reason),

@@ -10,9 +10,14 @@ use crate::event::Drop;
 use crate::retained::Step;
 use crate::routes::Target;
 use crate::slots::Id;
-use crate::{Decision, Origin, Overflow, Policy, PublishRequest, Ticket};
+use crate::{Decision, Origin, Overflow, Policy, PublishRequest};
 use mqtt_session::codec::{OutBuf, Properties, Qos, ReasonCode};
-use mqtt_session::{AckToken, Delivery, Forwarded, Instant, Message, Place, Publication, Received, Transmit};
+use mqtt_session::{
+    AckToken, Connection, Delivery, Forwarded, Instant, Message, Place, Publication, Received, Transmit,
+};
+
+/// Retained messages one connection is given in one turn, sent or too large for it.
+const SHARES_PER_TURN: u32 = 256;
 
 impl<P: Policy> Core<P> {
     /// A client's PUBLISH: rules, policy, routing, acknowledgement.
@@ -22,13 +27,14 @@ impl<P: Policy> Core<P> {
         if let Err(reason) = self.vet_name(publication.topic) {
             return self.refuse(id, token, reason);
         }
-        let ticket = Ticket(self.deferred.next_id());
+        let ticket = self.next_ticket();
         let Some(conn) = self.connections.get(id) else { return };
         let Some(client) = Self::info(&self.clients, conn) else { return };
         let origin = conn.client();
         match self.policy.publish(&PublishRequest { origin: Origin::Client(client), publication: &publication, ticket })
         {
             Decision::Allow => {
+                self.take(id, token);
                 let matched = self.route(now, origin, Some(id), &publication, None);
                 self.accept_publish(id, token, matched);
             }
@@ -55,12 +61,20 @@ impl<P: Policy> Core<P> {
         match verdict {
             Ok(()) => {
                 let origin = self.connections.get(id).and_then(|conn| conn.client());
+                self.take(id, token);
                 let matched = self.route_message(now, origin, Some(id), message, qos, retain);
                 self.accept_publish(id, token, matched);
             }
             Err(reason) => self.refuse(id, token, reason),
         }
         self.touch(now, id);
+    }
+
+    /// From here on the message is ours: routing may end the connection it came on, and it must not come again.
+    fn take(&mut self, id: Id, token: AckToken) {
+        if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
+            connection.take(token);
+        }
     }
 
     fn accept_publish(&mut self, id: Id, token: AckToken, matched: usize) {
@@ -84,7 +98,7 @@ impl<P: Policy> Core<P> {
 
     /// A message of the embedding program.
     pub(crate) fn publish_local(&mut self, now: Instant, publication: &Publication<'_>) -> Result<usize, ReasonCode> {
-        let ticket = Ticket(self.deferred.next_id());
+        let ticket = self.next_ticket();
         match self.policy.publish(&PublishRequest { origin: Origin::Local, publication, ticket }) {
             Decision::Allow => Ok(self.route(now, None, None, publication, None)),
             Decision::Deny(reason) => {
@@ -210,14 +224,13 @@ impl<P: Policy> Core<P> {
     pub(crate) fn enqueue(&mut self, now: Instant, index: u32, delivery: Delivery) {
         let Some(client) = self.clients.slots.at_mut(index) else { return };
         let (limits, overflow) = (self.config.queue, self.config.overflow);
-        let (connection, room) = (
-            client.connection(),
-            self.queued_bytes.saturating_add(delivery.message.size()) <= self.config.max_queued_bytes,
-        );
+        let (connection, room) =
+            (client.connection(), self.queued_bytes.saturating_add(delivery.cost()) <= self.config.max_queued_bytes);
         let Some(session) = Self::session_mut(&mut self.connections, client) else { return };
         let mut dropped = 0u32;
         let mut rest = if room { session.deliver(delivery, &limits).err().map(|full| full.0) } else { Some(delivery) };
         while overflow == Overflow::DropOldest
+            && rest.as_ref().is_some_and(|delivery| delivery.cost() <= limits.bytes)
             && room
             && let Some(delivery) = rest.take()
         {
@@ -273,14 +286,10 @@ impl<P: Policy> Core<P> {
         let high_water = self.config.high_water;
         let Some(conn) = self.connections.get_mut(id) else { return };
         conn.transmit = false;
-        if out.len() < conn.handed || conn.handed == 0 {
-            conn.moved_at = now;
-            conn.stalled = false;
-        }
-        conn.handed = out.len();
-        let mut again = false;
+        conn.note_progress(now, out.len(), high_water);
+        let (mut again, mut shares) = (false, SHARES_PER_TURN);
         // whether the session can have changed, so that its bytes and drops are counted anew
-        let mut pulled = conn.connection().is_some_and(|connection| connection.session().queued() > 0);
+        let mut pulled = conn.connection().is_some_and(Connection::has_output);
         loop {
             let Some(conn) = self.connections.get_mut(id) else { return };
             if conn.on_the_way() >= high_water {
@@ -296,8 +305,8 @@ impl<P: Policy> Core<P> {
                 Transmit::Wrote => pulled = true,
                 Transmit::Full | Transmit::Empty => break,
                 Transmit::Place(place) => {
-                    pulled = true;
-                    if !index.is_some_and(|index| self.fill(now, id, index, place)) {
+                    (pulled, shares) = (true, shares.saturating_sub(1));
+                    if shares == 0 || !index.is_some_and(|index| self.fill(now, id, index, place)) {
                         again = true;
                         break;
                     }

@@ -86,7 +86,10 @@ impl<P: Policy> Core<P> {
     }
 
     /// The connection of a session is gone.
-    fn part(&mut self, now: Instant, index: u32, session: Session) {
+    fn part(&mut self, now: Instant, index: u32, mut session: Session) {
+        if !self.config.queue_qos0_offline {
+            session.drop_qos0(); // no part of a session's state (section 4.1)
+        }
         let Some(client) = self.clients.slots.at_mut(index) else { return };
         let expiry = client.expiry;
         client.home = Home::Away { session: Box::new(session), expires: None };
@@ -125,6 +128,7 @@ impl<P: Policy> Core<P> {
     /// The transport is gone.
     pub(crate) fn handle_closed(&mut self, now: Instant, id: Id) {
         self.close(now, id, Cause::Lost);
+        self.release_waiters(now, id);
         if let Some(conn) = self.connections.remove(id)
             && let Some(at) = conn.stall_at
         {
@@ -132,14 +136,14 @@ impl<P: Policy> Core<P> {
         }
     }
 
-    /// Refuses what is new; wills first, while there is somebody to read them, then everybody is told (v5: 0x8B) and closed.
+    /// Refuses what is new; wills first, those with a delay too, while there is somebody to read them, then everybody is told (v5: 0x8B) and closed.
     pub(crate) fn shutdown(&mut self, now: Instant) {
         self.shutting_down = true;
         let ids: Vec<Id> = self.connections.ids().collect();
-        for &id in &ids {
-            if let Some(index) = self.connections.get(id).and_then(|conn| conn.client()) {
-                self.will_is_due(index);
-            }
+        // also of those that are away: their sessions end with the broker
+        let clients: Vec<Id> = self.clients.slots.ids().collect();
+        for client in clients {
+            self.will_is_due(client.index);
         }
         self.publish_wills(now);
         for id in ids {

@@ -35,7 +35,7 @@ pub enum Decision {
 
 /// Names one request; valid until it is decided. A stale one does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ticket(pub(crate) crate::slots::Id);
+pub struct Ticket(pub(crate) u64);
 
 /// A client that is connecting or connected.
 #[derive(Clone, Copy, Debug)]

@@ -5,10 +5,10 @@ use crate::deferred::{Deferred, HeldSubscribe};
 use crate::retained::{Replay, Wanted};
 use crate::routes;
 use crate::slots::Id;
-use crate::{Decision, Event, Policy, SubscribeRequest, Ticket};
+use crate::{Decision, Event, Policy, SubscribeRequest};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use mqtt_session::codec::{Packet, Properties, ReasonCode, RetainHandling, Role, Subscribe, Subscription, Unsubscribe};
+use mqtt_session::codec::{Properties, ReasonCode, RetainHandling, Subscribe, Subscription, Unsubscribe};
 use mqtt_session::topic::{TopicFilter, TopicName};
 use mqtt_session::{Instant, RequestToken};
 
@@ -16,7 +16,23 @@ impl<P: Policy> Core<P> {
     /// A SUBSCRIBE: its filters one after the other, as if each had come alone, and one SUBACK
     /// (v5 [MQTT-3.8.4-5] v4 [MQTT-3.8.4-4]).
     pub(crate) fn subscribe(&mut self, now: Instant, id: Id, subscribe: &Subscribe<'_>, token: RequestToken) {
-        self.subscribe_from(now, id, subscribe, token, Vec::new(), None);
+        let identifier = subscribe.properties.subscription_identifiers().next();
+        let mut codes = Vec::new();
+        // the session has judged the filters
+        let mut filters = subscribe.subscriptions.iter().flatten();
+        while let Some(subscription) = filters.next() {
+            match self.judge(now, id, &subscription, identifier, codes.len()) {
+                Some(code) => codes.push(code),
+                None => {
+                    let rest = filters.map(|Subscription { filter, options }| (filter.into(), options));
+                    let mut rest: Vec<_> =
+                        core::iter::once((subscription.filter.into(), subscription.options)).chain(rest).collect();
+                    rest.reverse();
+                    return self.hold_subscribe(now, id, HeldSubscribe { token, identifier, rest, codes });
+                }
+            }
+        }
+        self.suback(id, token, &codes);
     }
 
     /// The policy has spoken on the next filter of a SUBSCRIBE that was held.
@@ -24,42 +40,57 @@ impl<P: Policy> Core<P> {
         &mut self,
         now: Instant,
         id: Id,
-        request: HeldSubscribe,
+        held: HeldSubscribe,
         verdict: Result<(), ReasonCode>,
     ) {
-        let HeldSubscribe { token, version, packet, codes } = request;
-        if let Ok(Packet::Subscribe(subscribe)) = Packet::decode(&packet, version, Role::Client) {
-            self.subscribe_from(now, id, &subscribe, token, codes, Some(verdict));
+        let HeldSubscribe { token, identifier, mut rest, mut codes } = held;
+        let mut verdict = Some(verdict);
+        while let Some((filter, options)) = rest.pop() {
+            let subscription = Subscription { filter: filter.as_filter(), options };
+            let code = match verdict.take() {
+                Some(Ok(())) => Some(self.grant(now, id, &subscription, identifier)),
+                Some(Err(reason)) => Some(suback_code(reason)),
+                None => self.judge(now, id, &subscription, identifier, codes.len()),
+            };
+            let Some(code) = code else {
+                rest.push((filter, options));
+                return self.hold_subscribe(now, id, HeldSubscribe { token, identifier, rest, codes });
+            };
+            codes.push(code);
         }
+        self.suback(id, token, &codes);
         self.touch(now, id);
     }
 
-    fn subscribe_from(
+    /// The code for one filter, behind `decided` others; `None`: the policy has put it off.
+    fn judge(
         &mut self,
         now: Instant,
         id: Id,
-        subscribe: &Subscribe<'_>,
-        token: RequestToken,
-        mut codes: Vec<ReasonCode>,
-        mut decided: Option<Result<(), ReasonCode>>,
-    ) {
-        let Some(index) = self.connections.get(id).and_then(|conn| conn.client()) else { return };
-        let identifier = subscribe.properties.subscription_identifiers().next();
-        for subscription in subscribe.subscriptions.iter().skip(codes.len()) {
-            let Ok(subscription) = subscription else { continue };
-            let decision = match decided.take() {
-                Some(Ok(())) => Decision::Allow,
-                Some(Err(reason)) => Decision::Deny(reason),
-                None => self.may_subscribe(id, &subscription),
-            };
-            match decision {
-                Decision::Allow => codes.push(self.add_subscription(now, index, &subscription, identifier)),
-                Decision::Deny(reason) => codes.push(suback_code(reason)),
-                Decision::Defer(_) => return self.hold_subscribe(now, id, subscribe, token, codes),
-            }
+        subscription: &Subscription<'_>,
+        identifier: Option<u32>,
+        decided: usize,
+    ) -> Option<ReasonCode> {
+        if decided >= self.config.max_subscriptions {
+            return Some(ReasonCode::QUOTA_EXCEEDED); // it cannot have so many: nobody needs to be asked
         }
+        match self.may_subscribe(id, subscription) {
+            Decision::Allow => Some(self.grant(now, id, subscription, identifier)),
+            Decision::Deny(reason) => Some(suback_code(reason)),
+            Decision::Defer(_) => None,
+        }
+    }
+
+    fn grant(&mut self, now: Instant, id: Id, subscription: &Subscription<'_>, identifier: Option<u32>) -> ReasonCode {
+        match self.connections.get(id).and_then(|conn| conn.client()) {
+            Some(index) => self.add_subscription(now, index, subscription, identifier),
+            None => ReasonCode::UNSPECIFIED_ERROR, // gone meanwhile: nobody reads the code
+        }
+    }
+
+    fn suback(&mut self, id: Id, token: RequestToken, codes: &[ReasonCode]) {
         if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
-            connection.suback(token, &codes, Properties::EMPTY);
+            connection.suback(token, codes, Properties::EMPTY);
         }
     }
 
@@ -72,7 +103,7 @@ impl<P: Policy> Core<P> {
             // v4 [MQTT-3.8.3-2]
             return Decision::Deny(ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED);
         }
-        let ticket = Ticket(self.deferred.next_id());
+        let ticket = self.next_ticket();
         let Some(conn) = self.connections.get(id) else { return Decision::Deny(ReasonCode::UNSPECIFIED_ERROR) };
         let Some(client) = Self::info(&self.clients, conn) else {
             return Decision::Deny(ReasonCode::UNSPECIFIED_ERROR);
@@ -80,24 +111,8 @@ impl<P: Policy> Core<P> {
         self.policy.subscribe(&SubscribeRequest { client, filter, options, ticket })
     }
 
-    fn hold_subscribe(
-        &mut self,
-        now: Instant,
-        id: Id,
-        subscribe: &Subscribe<'_>,
-        token: RequestToken,
-        codes: Vec<ReasonCode>,
-    ) {
-        let Some(version) =
-            self.connections.get(id).and_then(|conn| conn.connection()).and_then(|connection| connection.version())
-        else {
-            return;
-        };
-        let mut packet = Vec::new();
-        if Packet::Subscribe(*subscribe).encode(version, &mut packet).is_ok() {
-            let request = Box::new(HeldSubscribe { token, version, packet, codes });
-            self.defer(now, Deferred::Subscribe { connection: id, request }, Some(id));
-        }
+    fn hold_subscribe(&mut self, now: Instant, id: Id, held: HeldSubscribe) {
+        self.defer(now, Deferred::Subscribe { connection: id, request: Box::new(held) }, Some(id));
     }
 
     /// Makes or replaces a subscription and begins to send what is retained; gives the code for the SUBACK.

@@ -35,7 +35,7 @@ pub(crate) struct Target {
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
     pub(crate) list: Vec<Target>,
-    /// Identifiers beyond the first: (client, identifier), in the order they were found.
+    /// Identifiers beyond the first: (client, identifier), sorted by client.
     more: Vec<(u32, u32)>,
     ids: Vec<u32>,
 }
@@ -48,7 +48,9 @@ impl Targets {
             self.ids.push(target.id);
         }
         if target.has_more {
-            self.ids.extend(self.more.iter().filter(|(client, _)| *client == target.client).map(|(_, id)| *id));
+            let first = self.more.partition_point(|(client, _)| *client < target.client);
+            let own = self.more.iter().skip(first).take_while(|(client, _)| *client == target.client);
+            self.ids.extend(own.map(|(_, id)| *id));
         }
         &self.ids
     }
@@ -131,5 +133,6 @@ impl Routes {
                 }
             }
         });
+        targets.more.sort_by_key(|(client, _)| *client);
     }
 }

@@ -71,12 +71,6 @@ impl<T> Slots<T> {
         self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
     }
 
-    /// The id the next [`insert`](Self::insert) will give.
-    pub(crate) fn next_id(&self) -> Id {
-        let index = self.free.last().copied().unwrap_or(u32::try_from(self.places()).unwrap_or(u32::MAX));
-        Id { index, generation: self.place(index).map_or(0, |place| place.generation) }
-    }
-
     pub(crate) fn remove(&mut self, id: Id) -> Option<T> {
         let place = self.place_mut(id.index).filter(|place| place.generation == id.generation)?;
         let value = place.value.take()?;
@@ -136,13 +130,7 @@ mod tests {
     #[test]
     fn every_place_is_found_again_over_many_chunks() {
         let mut slots = Slots::new();
-        let ids: Vec<Id> = (0..1_000)
-            .map(|n| {
-                let next = slots.next_id();
-                assert_eq!(slots.insert(n), Some(next));
-                next
-            })
-            .collect();
+        let ids: Vec<Id> = (0..1_000).map(|n| slots.insert(n).unwrap()).collect();
         assert!(ids.iter().zip(0..).all(|(&id, n)| slots.get(id) == Some(&n) && slots.at(id.index) == Some(&n)));
         assert_eq!(slots.ids().collect::<Vec<_>>(), ids);
         assert_eq!(ids.iter().filter_map(|&id| slots.remove(id)).count(), 1_000);

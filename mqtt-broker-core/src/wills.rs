@@ -3,7 +3,7 @@ use crate::core_state::Core;
 use crate::deadlines::Due;
 use crate::deferred::Deferred;
 use crate::event::Drop;
-use crate::{ClientId, ClientInfo, Decision, Event, Origin, Peer, Policy, PublishRequest, Ticket};
+use crate::{ClientId, ClientInfo, Decision, Event, Origin, Peer, Policy, PublishRequest};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mqtt_session::codec::{Properties, Property, Qos, Version};
@@ -108,7 +108,7 @@ impl<P: Policy> Core<P> {
 
     /// S6: a will is authorised again when it fires; deferred, it waits without a connection.
     pub(crate) fn publish_will(&mut self, now: Instant, due: DueWill) {
-        let ticket = Ticket(self.deferred.next_id());
+        let ticket = self.next_ticket();
         let client = ClientInfo {
             client_id: due.client.as_str(),
             user_name: due.user_name.as_deref(),

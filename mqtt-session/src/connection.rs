@@ -232,6 +232,11 @@ impl Connection {
         self.session.outbound.sendable_bytes(&self.limits.window)
     }
 
+    /// Whether [`poll_transmit`](Self::poll_transmit) may have something to write.
+    pub fn has_output(&self) -> bool {
+        self.control_backlog() > 0 || self.session.queued() > 0 || self.session.outbound.is_resending()
+    }
+
     /// Incoming QoS 1 and 2 messages and releases that the host has not acknowledged.
     pub fn unacknowledged(&self) -> usize {
         self.inbound.waiting_len()
@@ -468,6 +473,10 @@ impl Connection {
     /// Ends the connection by the peer's fault.
     fn fail(&mut self, kind: ProtocolErrorKind) -> ProtocolError {
         let error = ProtocolError { kind };
+        if self.state == State::Connected {
+            // what was taken is taken: the peer need not send it again
+            self.push_answers();
+        }
         let silence = matches!(kind, ProtocolErrorKind::KeepAlive | ProtocolErrorKind::ConnectTimeout);
         match (self.state, self.limits.role) {
             // v5 [MQTT-3.14.0-1]: before acceptance the reason goes into CONNACK; without a CONNECT nobody is told.
@@ -484,6 +493,14 @@ impl Connection {
         }
         self.state = State::Closing;
         error
+    }
+
+    /// Puts the answers that are ready in front of a goodbye.
+    fn push_answers(&mut self) {
+        while let Some((answer, reason)) = self.inbound.next_answer() {
+            self.control.push(&control::ack(answer.kind, answer.id, reason, self.limits.version), &self.limits);
+            self.inbound.sent();
+        }
     }
 
     /// The peer ended it: it listens no more.

@@ -157,7 +157,8 @@ impl Inbound {
             AckKind::Pubcomp | AckKind::Pubrel => answer.reason = Some(ReasonCode::SUCCESS),
         }
         match kind {
-            AckKind::Puback => answer.finishes = true,
+            // Before 5.0 nobody was told of a maximum: there it bounds what the host holds, not what waits for the socket.
+            AckKind::Puback => answer.finishes = version == Version::V5,
             // v5 [MQTT-4.3.3-9]: refused, so that the same identifier is a new message.
             AckKind::Pubrec if refused => answer.finishes = received.remove(id).is_some_and(|entry| entry.counted),
             AckKind::Pubrec => received.set_stage(id, Stage::Answered),
@@ -165,6 +166,9 @@ impl Inbound {
             AckKind::Pubcomp | AckKind::Pubrel => {
                 answer.finishes = received.remove(id).is_some_and(|entry| entry.counted)
             }
+        }
+        if kind == AckKind::Puback && version != Version::V5 {
+            self.unfinished = self.unfinished.saturating_sub(1);
         }
         self.ready += 1;
     }

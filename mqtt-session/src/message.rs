@@ -198,6 +198,12 @@ impl Delivery {
         Self { message, ids: None, id: 0, qos, retain }
     }
 
+    /// What it costs to keep, in bytes: the message's block, shared or not, and the list of identifiers.
+    pub fn cost(&self) -> usize {
+        let ids = self.ids.as_ref().map_or(0, |ids| ids.len().saturating_mul(size_of::<u32>()));
+        self.message.size().saturating_add(ids)
+    }
+
     /// With the identifiers of all matching subscriptions (5.0), repeats and all; they replace those it had.
     pub fn with_ids(mut self, ids: &[u32]) -> Self {
         (self.id, self.ids) = match ids {

@@ -107,7 +107,7 @@ impl Outbound {
             // v5 [MQTT-4.3.3-4], v4 [MQTT-4.3.3-1]: a PUBREC below 0x80 is answered with PUBREL.
             (Awaits::Pubrec(delivery), AckKind::Pubrec) if accepted => {
                 // v5 [MQTT-4.3.3-6]: from here on the message is forgotten, so it cannot be sent again.
-                self.bytes = self.bytes.saturating_sub(delivery.message.size());
+                self.bytes = self.bytes.saturating_sub(delivery.cost());
                 flight.awaits = Awaits::Pubcomp;
                 flight.stale = false;
                 Ok(Step::Release(id, ReasonCode::SUCCESS))
@@ -137,7 +137,7 @@ impl Outbound {
         }
         match flight.awaits {
             Awaits::Puback(delivery) | Awaits::Pubrec(delivery) => {
-                self.bytes = self.bytes.saturating_sub(delivery.message.size())
+                self.bytes = self.bytes.saturating_sub(delivery.cost())
             }
             Awaits::Pubcomp | Awaits::Suback | Awaits::Unsuback => {}
         }
@@ -244,7 +244,7 @@ impl Outbound {
 impl Outbound {
     #[allow(clippy::result_large_err)]
     pub(crate) fn deliver(&mut self, delivery: Delivery, limits: &QueueLimits) -> Result<PublishToken, QueueFull> {
-        let size = delivery.message.size();
+        let size = delivery.cost();
         if self.queue.len().saturating_add(self.inflight()) >= limits.messages
             || self.bytes.saturating_add(size) > limits.bytes
         {
@@ -261,7 +261,7 @@ impl Outbound {
     }
 
     pub(crate) fn fill_place(&mut self, place: Place, delivery: Delivery) {
-        let size = delivery.message.size();
+        let size = delivery.cost();
         let token = self.begin_token();
         if self.queue.fill_place(place, token, delivery) {
             self.bytes = self.bytes.saturating_add(size);
@@ -274,7 +274,7 @@ impl Outbound {
 
     pub(crate) fn drop_oldest(&mut self) -> Option<Delivery> {
         let (_, delivery) = self.queue.pop_oldest()?;
-        self.bytes = self.bytes.saturating_sub(delivery.message.size());
+        self.bytes = self.bytes.saturating_sub(delivery.cost());
         Some(delivery)
     }
 
@@ -282,7 +282,7 @@ impl Outbound {
         let (mut count, mut bytes) = (0, 0_usize);
         for (_, delivery) in self.queue.drain_free() {
             count += 1;
-            bytes = bytes.saturating_add(delivery.message.size());
+            bytes = bytes.saturating_add(delivery.cost());
         }
         self.bytes = self.bytes.saturating_sub(bytes);
         count
@@ -301,6 +301,10 @@ impl Outbound {
         self.queue.len()
     }
 
+    pub(crate) fn is_resending(&self) -> bool {
+        self.resend.is_some()
+    }
+
     pub(crate) fn inflight(&self) -> usize {
         usize::try_from(self.inflight).unwrap_or(usize::MAX)
     }
@@ -310,7 +314,7 @@ impl Outbound {
     }
 
     pub(crate) fn sendable_bytes(&self, window: &Window) -> usize {
-        self.queue.sendable_bytes(window.is_open())
+        self.queue.sendable_bytes(window.is_open() && self.flights.next().is_some())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -403,7 +407,7 @@ impl Outbound {
                 // The peer may hold the identifier, so it is released, else its next message would pass for a repetition.
                 (Written::Never, Awaits::Pubrec(delivery)) => {
                     drops.too_large = drops.too_large.saturating_add(1);
-                    self.bytes = self.bytes.saturating_sub(delivery.message.size());
+                    self.bytes = self.bytes.saturating_sub(delivery.cost());
                     flight.awaits = Awaits::Pubcomp;
                     continue;
                 }
@@ -461,7 +465,7 @@ impl Outbound {
         let Some((token, delivery)) = self.queue.pop() else { return };
         let awaits = match delivery.qos {
             Qos::AtMostOnce => {
-                self.bytes = self.bytes.saturating_sub(delivery.message.size());
+                self.bytes = self.bytes.saturating_sub(delivery.cost());
                 return;
             }
             Qos::AtLeastOnce => Awaits::Puback(delivery),
@@ -475,13 +479,13 @@ impl Outbound {
 
     fn forget_front(&mut self) {
         if let Some((_, delivery)) = self.queue.pop() {
-            self.bytes = self.bytes.saturating_sub(delivery.message.size());
+            self.bytes = self.bytes.saturating_sub(delivery.cost());
         }
     }
 
     fn transmit_free(&mut self, now: Instant, limits: &Limits, drops: &mut Drops, out: &mut OutBuf) -> Transmit {
         while let Some(delivery) = self.queue.front_free() {
-            let size = delivery.message.size();
+            let size = delivery.cost();
             let written = send(delivery, now, None, limits, drops, out);
             if written == Written::Full {
                 return Transmit::Full;

@@ -35,7 +35,7 @@ pub(crate) enum Waiting {
 impl Queue {
     pub(crate) fn push(&mut self, token: PublishToken, delivery: Delivery) {
         if delivery.qos == Qos::AtMostOnce && self.lets_qos0_pass() {
-            self.free_bytes += delivery.message.size();
+            self.free_bytes += delivery.cost();
             self.free.push_back((token, delivery));
         } else {
             self.count(&delivery);
@@ -66,7 +66,7 @@ impl Queue {
 
     pub(crate) fn pop_free(&mut self) -> Option<(PublishToken, Delivery)> {
         let (token, delivery) = self.free.pop_front()?;
-        self.free_bytes = self.free_bytes.saturating_sub(delivery.message.size());
+        self.free_bytes = self.free_bytes.saturating_sub(delivery.cost());
         Some((token, delivery))
     }
 
@@ -149,7 +149,7 @@ impl Queue {
     /// A delivery joins the ordered lane.
     fn count(&mut self, delivery: &Delivery) {
         self.qos0 += u32::from(delivery.qos == Qos::AtMostOnce);
-        self.ordered_bytes += delivery.message.size();
+        self.ordered_bytes += delivery.cost();
     }
 
     fn lets_qos0_pass(&self) -> bool {
@@ -158,14 +158,15 @@ impl Queue {
 
     /// A place that was reached is at the front, or behind what it was filled with.
     fn position(&self, place: Place) -> Option<usize> {
-        self.ordered.iter().position(|waiting| matches!(waiting, Waiting::Place(held) if *held == place))
+        let is_it = |waiting: &Waiting| matches!(waiting, Waiting::Place(held) if *held == place);
+        if self.ordered.front().is_some_and(is_it) { Some(0) } else { self.ordered.iter().rposition(is_it) }
     }
 
     fn take_at(&mut self, at: usize) -> Option<(PublishToken, Delivery)> {
         let Some(Waiting::Delivery(..)) = self.ordered.get(at) else { return None };
         let Some(Waiting::Delivery(token, delivery)) = self.ordered.remove(at) else { return None };
         self.qos0 = self.qos0.saturating_sub(u32::from(delivery.qos == Qos::AtMostOnce));
-        self.ordered_bytes = self.ordered_bytes.saturating_sub(delivery.message.size());
+        self.ordered_bytes = self.ordered_bytes.saturating_sub(delivery.cost());
         Some((token, delivery))
     }
 }

@@ -13,10 +13,12 @@ mod harness;
 mod connecting;
 mod decisions;
 mod flow;
+mod found;
 mod hostile;
 mod limits;
 mod publishing;
 mod retained;
+
 mod sessions;
 mod storm;
 mod subscribing;

@@ -3,7 +3,7 @@ use super::{Connection, Forwarded, State};
 use crate::outgoing::{Outgoing, Written};
 use crate::{
     Accept, AckToken, Delivery, Instant, Message, Place, Publication, PublishError, PublishToken, QueueFull,
-    QueueLimits, RequestError, RequestToken, ServerConfig, Session, control, handshake, requests,
+    QueueLimits, RequestError, RequestToken, ServerConfig, Session, handshake, requests,
 };
 use mqtt_codec::{OutBuf, Properties, Property, Qos, ReasonCode, Role, Subscription, TopicFilter};
 
@@ -35,10 +35,7 @@ impl Connection {
             (State::Deciding, _) => return self.reject(now, reason, properties),
             (State::Handshake, Role::Server) => {}
             (State::Handshake, Role::Client) | (State::Connected, _) => {
-                while let Some((answer, reason)) = self.inbound.next_answer() {
-                    self.control.push(&control::ack(answer.kind, answer.id, reason, self.limits.version), &self.limits);
-                    self.inbound.sent();
-                }
+                self.push_answers();
                 handshake::disconnect(&mut self.control, &self.limits, reason, properties);
             }
         }
