@@ -49,7 +49,8 @@ pub struct Config {
     pub session_expiry_v3: u32,
     /// Unsent bytes of one connection above which what comes for it waits, and those who publish to it are paused. Default 64 KiB.
     pub high_water: usize,
-    /// How long a socket may take no bytes before it no longer pauses those who publish to it. Default 100 ms.
+    /// How long a socket may take less than a sixteenth of `high_water` before it no longer pauses those who publish to it.
+    /// Default 100 ms.
     pub stall_after: Duration,
     /// How long a deferred decision may take before it counts as denied. Default 10 s.
     pub decision_timeout: Duration,

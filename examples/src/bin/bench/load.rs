@@ -112,7 +112,8 @@ impl Load {
         Ok(Self {
             scenario,
             version: options.mqtt,
-            qos: options.qos,
+            // nothing of QoS 0 waits for a client that is away
+            qos: if scenario == Scenario::Offline { options.qos.max(Qos::AtLeastOnce) } else { options.qos },
             size: options.size.map_or(size, |size| size as usize),
             clients: options.clients.map_or(clients, NonZeroUsize::get),
             messages: options.messages.map_or(messages, NonZeroU32::get),

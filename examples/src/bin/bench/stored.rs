@@ -46,9 +46,10 @@ pub(crate) fn retained(load: &Load, target: &Target) -> Result<Outcome, String> 
     times.sort();
 
     checks.closed = net.closed() as u64;
+    let delivered = checks.delivered;
     let mut outcome = Outcome::new(load, checks);
     outcome.push("replay ms", times[times.len() / 2].as_secs_f64() * 1e3);
-    outcome.push_cost(&cost, (REPLAYS as u64) * u64::from(load.messages), "replayed message");
+    outcome.push_cost(&cost, delivered, "replayed message");
     if let Some((resident, _)) = growth {
         outcome.push("RSS bytes per retained message", resident / f64::from(load.messages));
     }
@@ -61,8 +62,7 @@ pub(crate) fn retained(load: &Load, target: &Target) -> Result<Outcome, String> 
 /// A client with a session goes, messages come, it comes back.
 pub(crate) fn offline(load: &Load, target: &Target) -> Result<Outcome, String> {
     let mut net = Net::new(load.size + 1024)?;
-    let qos = load.qos.max(Qos::AtLeastOnce);
-    let load = &Load { qos, ..load.clone() };
+    let qos = load.qos;
     let topic = "bench/offline".to_owned();
     let away = Client::new("away".into(), Vec::new());
 
@@ -98,9 +98,10 @@ pub(crate) fn offline(load: &Load, target: &Target) -> Result<Outcome, String> {
     checks.closed = net.closed() as u64;
     clients::part(&mut net, &[last, conns[0]], target)?;
 
+    let delivered = checks.delivered;
     let mut outcome = Outcome::new(load, checks);
     outcome.push("drain ms", time.as_secs_f64() * 1e3);
-    outcome.push_cost(&cost, load.messages.into(), "drained message");
+    outcome.push_cost(&cost, delivered, "drained message");
     outcome.push("queueing ms", queued.elapsed.as_secs_f64() * 1e3);
     if let Some((resident, _)) = growth {
         outcome.push("RSS bytes per queued message", resident / f64::from(load.messages));
