@@ -1,26 +1,55 @@
 //! A client on a blocking socket: moves bytes between [`Connection`] and [`TcpStream`] and keeps the time for it.
 use crate::words;
-use mqtt_codec::{Connack, Connect, OutBuf, Packet, Reader, ReasonCode, Role, Version};
+use mqtt_codec::{Connack, Connect, OutBuf, Packet, Property, Reader, ReasonCode, Role, Version};
 use mqtt_session::{Connection, Event, Instant, ProtocolError, Session, Transmit};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 /// How long to wait for a connection, for a socket that takes no bytes, and for the end after a goodbye.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many reads wait for the program at most: then the socket waits, and with it the broker.
+const READ_AHEAD: usize = 4;
 
 /// A client and its socket.
 #[derive(Debug)]
 pub struct Client {
     connection: Connection,
     reader: Reader,
+    /// For writing; a thread of its own reads.
     stream: TcpStream,
+    input: Receiver<Input>,
+    waker: Waker,
     version: Version,
     /// The moment that [`Instant::ZERO`] stands for.
     zero: std::time::Instant,
     /// Whether packets are printed.
     debug: bool,
+}
+
+/// What ends a wait.
+#[derive(Debug)]
+enum Input {
+    /// What one read brought; nothing: the broker has closed.
+    Read(io::Result<Vec<u8>>),
+    /// Another thread has something for this one.
+    Wake,
+}
+
+/// Ends the wait of a [`Client`], from another thread: [`Client::turn`] returns.
+#[derive(Clone, Debug)]
+pub struct Waker(SyncSender<Input>);
+
+impl Waker {
+    /// Ends the present wait, or else the next.
+    pub fn wake(&self) {
+        // with so much to read the client does not wait
+        let _ = self.0.try_send(Input::Wake);
+    }
 }
 
 /// Why a program ends before its work is done.
@@ -81,7 +110,11 @@ impl Client {
         let stream =
             open(host, port).map_err(|error| Failure::Other(format!("cannot connect to {host}:{port}: {error}")))?;
         let reader = connection.reader();
-        Ok(Self { connection, reader, stream, version: connect.version, zero, debug })
+        let (sender, input) = sync_channel(READ_AHEAD);
+        let waker = Waker(sender.clone());
+        let reading = stream.try_clone().map_err(|error| lost(&error))?;
+        thread::spawn(move || read(reading, &sender));
+        Ok(Self { connection, reader, stream, input, waker, version: connect.version, zero, debug })
     }
 
     /// The state machine, for commands; the next [`turn`](Self::turn) sends what they queue.
@@ -94,15 +127,13 @@ impl Client {
         Instant::ZERO + self.zero.elapsed()
     }
 
-    /// A second handle to the socket, by which another thread can end a wait: shut down its reading half.
-    ///
-    /// # Errors
-    /// As the system has it.
-    pub fn socket(&self) -> io::Result<TcpStream> {
-        self.stream.try_clone()
+    /// What ends a wait in [`turn`](Self::turn), for another thread.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
     }
 
-    /// Sends what waits to be sent, then reads once and hands each event to `on`; returns by `until` at the latest.
+    /// Sends what waits to be sent, then reads once and hands each event to `on`; returns by `until` at the latest, and when
+    /// [woken](Waker::wake).
     ///
     /// # Errors
     /// What ends the connection, and what `on` says.
@@ -112,12 +143,12 @@ impl Client {
         mut on: impl FnMut(Event<'_>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         self.flush()?;
-        let mut bytes = [0; 16 << 10];
-        match self.read(until, &mut bytes) {
-            Ok(0) => return Err(Failure::Other("the broker has closed the connection".into())),
-            Ok(count) => self.take(bytes.get(..count).unwrap_or_default(), &mut on)?,
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
+        match self.wait(until) {
+            Ok(Some(bytes)) if bytes.is_empty() => {
+                return Err(Failure::Other("the broker has closed the connection".into()));
+            }
+            Ok(Some(bytes)) => self.take(&bytes, &mut on)?,
+            Ok(None) => {}
             Err(error) => return Err(lost(&error)),
         }
         let now = self.now();
@@ -129,25 +160,37 @@ impl Client {
     ///
     /// # Errors
     /// The goodbye could not be sent.
-    pub fn disconnect(mut self) -> Result<(), Failure> {
+    pub fn disconnect(mut self, properties: &[Property<'_>]) -> Result<(), Failure> {
         let now = self.now();
-        self.connection.disconnect(now, ReasonCode::SUCCESS, &[]);
+        self.connection.disconnect(now, ReasonCode::SUCCESS, properties);
         self.flush()?;
         let end = self.now() + PATIENCE;
         let _ = self.stream.shutdown(Shutdown::Write);
-        let mut bytes = [0; 4096];
-        while self.now() < end && matches!(self.read(Some(end), &mut bytes), Ok(1..)) {}
+        while self.now() < end {
+            match self.wait(Some(end)) {
+                Ok(Some(bytes)) if bytes.is_empty() => break,
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
         Ok(())
     }
 
-    /// Reads, until the connection or the caller has something else to do.
-    fn read(&self, until: Option<Instant>, bytes: &mut [u8]) -> io::Result<usize> {
-        let now = self.now();
+    /// Waits for bytes, until the connection or the caller has something else to do; no bytes are the end of the connection.
+    fn wait(&self, until: Option<Instant>) -> io::Result<Option<Vec<u8>>> {
         let wake = self.connection.poll_timeout().into_iter().chain(until).min();
-        // a timeout of zero would mean none
-        let patience = wake.map(|wake| wake.since(now).max(Duration::from_millis(1)));
-        self.stream.set_read_timeout(patience)?;
-        (&self.stream).read(bytes)
+        let input = match wake {
+            Some(wake) => match self.input.recv_timeout(wake.since(self.now())) {
+                Err(RecvTimeoutError::Timeout) => Input::Wake,
+                Ok(input) => input,
+                Err(RecvTimeoutError::Disconnected) => Input::Read(Ok(Vec::new())),
+            },
+            None => self.input.recv().unwrap_or(Input::Read(Ok(Vec::new()))),
+        };
+        match input {
+            Input::Read(result) => result.map(Some),
+            Input::Wake => Ok(None),
+        }
     }
 
     /// Takes what was read: packet by packet, so that each can be shown.
@@ -216,6 +259,22 @@ impl Client {
             }
         }
         self.stream.write_all(&bytes).map_err(|error| lost(&error))
+    }
+}
+
+/// Reads until the connection ends, or nobody is there any more to take what is read.
+fn read(mut stream: TcpStream, input: &SyncSender<Input>) {
+    let mut bytes = vec![0; 16 << 10];
+    loop {
+        let read = match stream.read(&mut bytes) {
+            Ok(count) => Ok(bytes.get(..count).unwrap_or_default().to_vec()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => Err(error),
+        };
+        let ended = !matches!(&read, Ok(bytes) if !bytes.is_empty());
+        if input.send(Input::Read(read)).is_err() || ended {
+            return;
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line that `pub` and `sub` share; letters mean what they mean to `mosquitto_pub` and `mosquitto_sub`.
 use crate::client::Failure;
+use crate::properties::{Command, Given};
 use clap::{ArgAction, Args, Parser};
 use mqtt_codec::topic::{TopicFilter, TopicName};
 use mqtt_codec::{Connect, Properties, Property, Qos, Utf8, Version, Will};
@@ -35,6 +36,12 @@ pub struct Options {
     /// Go on with the session of this client identifier, and keep it for the next time
     #[arg(short = 'c', long, requires = "id")]
     pub disable_clean_session: bool,
+    /// How many seconds the session is kept after this program has ended (5.0); -1: for ever, as with -c alone
+    #[arg(short = 'x', long, value_name = "SECONDS", value_parser = expiry, allow_negative_numbers = true)]
+    pub session_expiry_interval: Option<u32>,
+    /// A property (5.0) of one of the packets sent, such as `publish content-type text/plain` or `connect user-property NAME VALUE`
+    #[arg(short = 'D', long = "property", num_args = 3..=4, allow_negative_numbers = true, value_names = ["COMMAND", "PROPERTY", "VALUE"])]
+    pub property: Vec<String>,
     /// Where the broker publishes the will, if this client is cut off
     #[arg(long, value_name = "TOPIC", value_parser = topic_name)]
     pub will_topic: Option<String>,
@@ -64,10 +71,32 @@ impl Options {
         self.id.clone().unwrap_or_else(|| format!("mqttkit-{program}-{}", std::process::id()))
     }
 
+    /// The properties given with `-D`, of the packets that the program sends beside CONNECT with its will, and DISCONNECT.
+    ///
+    /// # Errors
+    /// What is wrong with one, or with all: before 5.0 there are none.
+    pub fn properties(&self, sent: &[Command]) -> Result<Given<'_>, Failure> {
+        let given = Given::parse(&self.property, sent).map_err(Failure::Other)?;
+        let needs = |what| Err(Failure::Other(format!("{what} needs -V 5: earlier versions have no properties")));
+        match self.protocol_version {
+            Version::V5 if self.will_topic.is_none() && !given.of(Command::Will).is_empty() => {
+                Err(Failure::Other("a property of the will (-D will) needs --will-topic".into()))
+            }
+            Version::V5 => Ok(given),
+            _ if !self.property.is_empty() => needs("a property (-D)"),
+            _ if self.session_expiry_interval.is_some() => needs("session expiry (-x)"),
+            _ => Ok(given),
+        }
+    }
+
     /// Calls `then` with the CONNECT these options ask for.
+    ///
+    /// # Errors
+    /// A name or text that CONNECT cannot hold, and what `then` says.
     pub fn with_connect<T>(
         &self,
         client_id: &str,
+        given: &Given<'_>,
         then: impl FnOnce(&Connect<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let checked = |text| {
@@ -75,21 +104,25 @@ impl Options {
         };
         let topic = self.will_topic.as_deref().map(TopicName::new).transpose();
         let topic = topic.map_err(|error| Failure::Other(error.to_string()))?;
+        let (mut properties, will_properties) = (given.of(Command::Connect), given.of(Command::Will));
         // Only 5.0 says how long a session is kept; before, it is for ever.
-        let for_ever = [Property::SessionExpiryInterval(u32::MAX)];
-        let kept_by_property = self.disable_clean_session && self.protocol_version == Version::V5;
+        let is_expiry = |property: &Property<'_>| matches!(property, Property::SessionExpiryInterval(_));
+        if self.protocol_version == Version::V5 && !properties.iter().any(is_expiry) {
+            let for_ever = self.disable_clean_session.then_some(u32::MAX);
+            properties.extend(self.session_expiry_interval.or(for_ever).map(Property::SessionExpiryInterval));
+        }
         then(&Connect {
             version: self.protocol_version,
             clean_start: !self.disable_clean_session,
             keep_alive: self.keepalive,
-            properties: if kept_by_property { Properties::from_slice(&for_ever) } else { Properties::EMPTY },
+            properties: Properties::from_slice(&properties),
             client_id: checked(client_id)?,
             will: topic.map(|topic| Will {
                 topic,
                 payload: self.will_payload.as_bytes(),
                 qos: self.will_qos,
                 retain: self.will_retain,
-                properties: Properties::EMPTY,
+                properties: Properties::from_slice(&will_properties),
             }),
             user_name: self.username.as_deref().map(checked).transpose()?,
             password: self.pw.as_deref().map(str::as_bytes),
@@ -140,6 +173,13 @@ fn version(text: &str) -> Result<Version, String> {
         "311" | "3.1.1" => Ok(Version::V311),
         "5" | "5.0" => Ok(Version::V5),
         _ => Err("known are 31, 311 and 5, also written mqttv31, mqttv311 and mqttv5".into()),
+    }
+}
+
+fn expiry(text: &str) -> Result<u32, String> {
+    match text {
+        "-1" => Ok(u32::MAX),
+        _ => text.parse().map_err(|_| "from 0 to 4,294,967,295 seconds, or -1".into()),
     }
 }
 
