@@ -262,6 +262,13 @@ impl Client {
     }
 }
 
+impl Drop for Client {
+    fn drop(&mut self) {
+        // ends the thread that reads, if the broker has not done so
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
 /// Reads until the connection ends, or nobody is there any more to take what is read.
 fn read(mut stream: TcpStream, input: &SyncSender<Input>) {
     let mut bytes = vec![0; 16 << 10];
