@@ -231,6 +231,38 @@ fn messages_for_a_client_that_is_away_arrive_in_order_when_it_is_back() {
     });
 }
 
+#[test]
+fn pub_and_sub_do_with_a_broker_that_others_wrote_what_they_do_with_ours() {
+    let Some(broker) = Broker::mosquitto() else { return };
+    rows(&everyone_at(&[Kind::Ours]), |row| {
+        let (topic, will) = (row.topic("foreign"), Message::new(&row.topic("foreign-will"), "cut off", 1));
+        let keep = Options { keep: true, will: Some(will.clone()), ..Options::new(row.id("fsub")) };
+        let publish = |message: &Message| {
+            row.publish(broker.address(), &Options::new(row.id("fpub")), message).unwrap();
+        };
+        let kept = Message::new(&topic, "kept", 1).retained();
+        publish(&kept);
+        let wire = Wire::to(broker.address());
+        let mut subscriber = row.subscribe(wire.address(), &keep, &[(&topic, 2)]).unwrap();
+        assert_eq!(subscriber.message(), kept, "the retained copy, with RETAIN");
+        for qos in 0..=2 {
+            let message = Message::new(&topic, &format!("at QoS {qos}"), qos);
+            publish(&message);
+            assert_eq!(subscriber.message(), message);
+        }
+
+        let mut heir = row.subscribe(broker.address(), &Options::new(row.id("fheir")), &[(&will.topic, 1)]).unwrap();
+        wire.cut();
+        assert_eq!(heir.message(), will);
+        let missed = [1, 2].map(|qos| Message::new(&topic, &format!("missed at QoS {qos}"), qos));
+        missed.iter().for_each(publish);
+        // the session is there; the retained message comes again, because of the second SUBSCRIBE, and after what was missed
+        let mut back = row.subscribe(broker.address(), &keep, &[(&topic, 2)]).unwrap();
+        assert_eq!([back.message(), back.message()], missed);
+        assert_eq!(back.message(), kept);
+    });
+}
+
 /// The four packets of a QoS 2 message, each with the way it goes when the client is the publisher.
 const PUBLISHING: [(Way, u8); 4] = [(Way::ToBroker, 3), (Way::ToClient, 5), (Way::ToBroker, 6), (Way::ToClient, 7)];
 
@@ -241,7 +273,7 @@ const RECEIVING: [(Way, u8); 4] = [(Way::ToClient, 3), (Way::ToBroker, 5), (Way:
 fn qos_2_is_published_exactly_once_whichever_of_its_packets_is_lost_with_the_connection() {
     let broker = Broker::start();
     // the clients that come back by themselves and go on with what they have begun
-    let clients = everyone_at(&[Kind::Rumqttc, Kind::Paho1, Kind::Paho2]);
+    let clients = everyone_at(&[Kind::Rumqttc, Kind::Paho1, Kind::Paho2, Kind::Npm]);
     for (way, packet_type) in PUBLISHING {
         rows(&clients, |row| {
             let topic = row.topic(&format!("once/{packet_type}"));
@@ -270,7 +302,7 @@ fn qos_2_is_published_exactly_once_whichever_of_its_packets_is_lost_with_the_con
 fn qos_2_is_received_exactly_once_whichever_of_its_packets_is_lost_with_the_connection() {
     let broker = Broker::start();
     // rumqttc shows a message again that was sent again, so it cannot bear witness
-    let clients = everyone_at(&[Kind::Paho1, Kind::Paho2, Kind::Mosquitto]);
+    let clients = everyone_at(&[Kind::Paho1, Kind::Paho2, Kind::Npm, Kind::Mosquitto]);
     for (way, packet_type) in RECEIVING {
         rows(&clients, |row| {
             let topic = row.topic(&format!("twice/{packet_type}"));

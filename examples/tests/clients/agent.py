@@ -27,7 +27,10 @@ def arguments():
     parser.add_argument("--reconnect", action="store_true")
     parser.add_argument("--user")
     parser.add_argument("--password")
-    parser.add_argument("--will", nargs=4, metavar=("TOPIC", "PAYLOAD", "QOS", "RETAIN"))
+    parser.add_argument("--will-topic")
+    parser.add_argument("--will-payload")
+    parser.add_argument("--will-qos", type=int, default=0)
+    parser.add_argument("--will-retain", action="store_true")
     parser.add_argument("--filter", action="append", default=[])
     parser.add_argument("--topic")
     parser.add_argument("--payload")
@@ -74,9 +77,8 @@ class Agent:
         self.client.reconnect_delay_set(1, 1)
         if args.user is not None:
             self.client.username_pw_set(args.user, args.password)
-        if args.will:
-            topic, payload, qos, retain = args.will
-            self.client.will_set(topic, payload, int(qos), retain == "1")
+        if args.will_topic:
+            self.client.will_set(args.will_topic, args.will_payload, args.will_qos, args.will_retain)
 
     def code(self, reason):
         """2.x shows the return codes of 3.x as reason codes of 5.0: as they were on the wire."""

@@ -18,8 +18,8 @@ pub struct Agent {
 impl Agent {
     pub fn subscribe(row: Row, broker: SocketAddr, options: &Options, filters: &[(&str, u8)]) -> Self {
         let mut command = match row.kind {
-            Kind::Paho1 | Kind::Paho2 => {
-                let mut command = paho(row, "sub", broker, options);
+            Kind::Paho1 | Kind::Paho2 | Kind::Npm => {
+                let mut command = scripted(row, "sub", broker, options);
                 command
                     .args(filters.iter().flat_map(|(filter, qos)| ["--filter".to_string(), format!("{qos}:{filter}")]));
                 command
@@ -45,8 +45,8 @@ impl Agent {
 
     pub fn publish(row: Row, broker: SocketAddr, options: &Options, message: &Message) -> Result<(), u8> {
         let mut command = match row.kind {
-            Kind::Paho1 | Kind::Paho2 => {
-                let mut command = paho(row, "pub", broker, options);
+            Kind::Paho1 | Kind::Paho2 | Kind::Npm => {
+                let mut command = scripted(row, "pub", broker, options);
                 command.args([
                     "--topic",
                     &message.topic,
@@ -159,23 +159,20 @@ fn command_line(row: Row, what: &str, broker: SocketAddr, options: &Options) -> 
         command.args(["-u", user, "-P", password]);
     }
     if let Some(will) = &options.will {
-        command.args([
-            "--will-topic",
-            &will.topic,
-            "--will-payload",
-            &will.payload,
-            "--will-qos",
-            &will.qos.to_string(),
-        ]);
-        command.args(will.retain.then_some("--will-retain"));
+        will_arguments(&mut command, will);
     }
     command
 }
 
-fn paho(row: Row, what: &str, broker: SocketAddr, options: &Options) -> Command {
-    let mut command =
-        Command::new(std::env::var_os(if row.kind == Kind::Paho1 { "MQTT_PAHO_1" } else { "MQTT_PAHO_2" }).unwrap());
-    command.arg(script("agent.py")).arg(what);
+/// What `agent.py` and `agent.js` understand alike.
+fn scripted(row: Row, what: &str, broker: SocketAddr, options: &Options) -> Command {
+    let (interpreter, agent) = match row.kind {
+        Kind::Npm => ("node".into(), "agent.js"),
+        Kind::Paho1 => (std::env::var_os("MQTT_PAHO_1").unwrap(), "agent.py"),
+        _ => (std::env::var_os("MQTT_PAHO_2").unwrap(), "agent.py"),
+    };
+    let mut command = Command::new(interpreter);
+    command.arg(script(agent)).arg(what);
     command.args(["--host", &broker.ip().to_string(), "--port", &broker.port().to_string()]);
     command.args(["--version", &row.version.level().to_string(), "--id", &options.id]);
     command.args(options.keep.then_some("--keep"));
@@ -184,15 +181,14 @@ fn paho(row: Row, what: &str, broker: SocketAddr, options: &Options) -> Command 
         command.args(["--user", user, "--password", password]);
     }
     if let Some(will) = &options.will {
-        command.args([
-            "--will",
-            &will.topic,
-            &will.payload,
-            &will.qos.to_string(),
-            if will.retain { "1" } else { "0" },
-        ]);
+        will_arguments(&mut command, will);
     }
     command
+}
+
+fn will_arguments(command: &mut Command, will: &Message) {
+    command.args(["--will-topic", &will.topic, "--will-payload", &will.payload, "--will-qos", &will.qos.to_string()]);
+    command.args(will.retain.then_some("--will-retain"));
 }
 
 /// Why this paho-mqtt cannot be used, if it cannot.
@@ -206,6 +202,21 @@ pub fn paho_missing(variable: &str, version: &str) -> Option<String> {
     match found {
         Ok(found) if found.starts_with(version) => None,
         found => Some(format!("{python:?} should have paho-mqtt {version}, has {found:?}")),
+    }
+}
+
+/// Why `mqtt` from npm cannot be used, if it cannot.
+pub fn npm_missing() -> Option<String> {
+    let Some(directory) = std::env::var_os("MQTT_NPM") else {
+        return Some("MQTT_NPM names no directory with node_modules".into());
+    };
+    let package = std::path::Path::new(&directory).join("node_modules/mqtt/package.json");
+    let program = "console.log(require(process.argv[1]).version)";
+    let output = Command::new("node").args(["-e", program]).arg(&package).output();
+    let found = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string());
+    match found {
+        Ok(found) if found.starts_with("5.") => None,
+        found => Some(format!("{package:?} should be of mqtt 5.x, and node there to run it; found is {found:?}")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The broker under test: ours, started for one test and killed with it, or the one the environment names.
 use super::Process;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -31,9 +31,35 @@ impl Broker {
             super::client::tell("passed over: passwords: MQTT_TEST_BROKER_AUTH names no broker");
             return None;
         }
-        let file = PasswordFile::new();
+        let file = TemporaryFile::with_passwords();
         let broker = Self::ours(&["--password-file", file.0.to_str().unwrap()]);
         Some(broker)
+    }
+
+    /// Debian's `mosquitto`, for clients to be judged against a broker that others wrote; `None`, with a line on standard error, if
+    /// it is not installed and nobody requires it.
+    pub fn mosquitto() -> Option<Self> {
+        if let Err(error) = Command::new("mosquitto").arg("-h").output() {
+            let required = std::env::var("MQTT_REQUIRE_CLIENTS").as_deref() == Ok("1");
+            assert!(!required, "the broker mosquitto is required: {error}");
+            super::client::tell(&format!("passed over: the broker mosquitto: {error}"));
+            return None;
+        }
+        // It takes no port 0, and a port that is free now may be taken when it starts: then another.
+        let broker = (0..10).find_map(|_| Self::try_mosquitto());
+        Some(broker.expect("mosquitto finds no port"))
+    }
+
+    fn try_mosquitto() -> Option<Self> {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config = TemporaryFile::new("mosquitto");
+        let port = address.port();
+        let lines = format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest stdout\n");
+        std::fs::write(&config.0, lines).unwrap();
+        // by itself it keeps its lines to itself, unless on a terminal
+        let mut process = Process::spawn(Command::new("stdbuf").args(["-oL", "mosquitto", "-c"]).arg(&config.0));
+        process.look_for(|line| line.ends_with(" running").then_some(()))?;
+        Some(Self { address, _process: Some(Mutex::new(process)) })
     }
 
     /// Where it listens.
@@ -55,15 +81,20 @@ impl Broker {
     }
 }
 
-/// A password file as `broker passwd` writes it; removed when the broker has read it.
-struct PasswordFile(PathBuf);
+/// A file of its own for one broker; removed when the broker has read it.
+struct TemporaryFile(PathBuf);
 
-impl PasswordFile {
-    fn new() -> Self {
-        use std::io::Write;
+impl TemporaryFile {
+    fn new(what: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("passwords-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let file = Self(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name));
+        let name = format!("{what}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        Self(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name))
+    }
+
+    /// As `broker passwd` writes it.
+    fn with_passwords() -> Self {
+        use std::io::Write;
+        let file = Self::new("passwords");
         let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
         command.arg("passwd").arg(&file.0).arg("alice");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
@@ -73,7 +104,7 @@ impl PasswordFile {
     }
 }
 
-impl Drop for PasswordFile {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }

@@ -18,6 +18,8 @@ pub enum Kind {
     Paho1,
     /// paho-mqtt 2.x in python.
     Paho2,
+    /// `mqtt` from npm, in node.
+    Npm,
     /// `mosquitto_pub` and `mosquitto_sub`.
     Mosquitto,
     /// `pub` and `sub` of this package.
@@ -43,12 +45,14 @@ impl Version {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Rumqttc, Self::Paho1, Self::Paho2, Self::Mosquitto, Self::Ours];
+    const ALL: [Self; 6] = [Self::Rumqttc, Self::Paho1, Self::Paho2, Self::Npm, Self::Mosquitto, Self::Ours];
 
     fn versions(self) -> &'static [Version] {
         match self {
             Self::Rumqttc => &[Version::V311, Version::V5],
-            Self::Paho1 | Self::Paho2 | Self::Mosquitto | Self::Ours => &[Version::V31, Version::V311, Version::V5],
+            Self::Paho1 | Self::Paho2 | Self::Npm | Self::Mosquitto | Self::Ours => {
+                &[Version::V31, Version::V311, Version::V5]
+            }
         }
     }
 
@@ -63,6 +67,7 @@ impl Kind {
             Self::Rumqttc | Self::Ours => None,
             Self::Paho1 => agent::paho_missing("MQTT_PAHO_1", "1.6.1"),
             Self::Paho2 => agent::paho_missing("MQTT_PAHO_2", "2."),
+            Self::Npm => agent::npm_missing(),
             Self::Mosquitto => agent::mosquitto_missing(),
         }
     }

@@ -8,6 +8,7 @@
 //! - `MQTT_TEST_BROKER_AUTH=host:port`: the same with passwords; it must know user `alice` with password `secret`, and nobody else.
 //!   Without it the tests about passwords pass over a foreign broker.
 //! - `MQTT_PAHO_1`, `MQTT_PAHO_2`: a python interpreter that has paho-mqtt 1.6.1, one that has 2.x.
+//! - `MQTT_NPM`: a directory in whose `node_modules` the npm package `mqtt` 5.x lies; `node` is the one on the path.
 //! - `MQTT_REQUIRE_CLIENTS=1`: a client that is not installed fails the tests; else it is named on standard error and passed over.
 
 mod agent;

@@ -56,17 +56,19 @@ impl Process {
     }
 
     /// Waits for the first line on standard output that `pick` takes something from.
-    pub fn find<T>(&mut self, what: &str, mut pick: impl FnMut(&str) -> Option<T>) -> T {
+    pub fn find<T>(&mut self, what: &str, pick: impl FnMut(&str) -> Option<T>) -> T {
+        let found = self.look_for(pick);
+        found.unwrap_or_else(|| panic!("{} has ended without {what}; it has printed: {:#?}", self.name, self.printed))
+    }
+
+    /// The same; `None` if it ends before.
+    pub fn look_for<T>(&mut self, mut pick: impl FnMut(&str) -> Option<T>) -> Option<T> {
         let end = Instant::now() + PATIENCE;
         loop {
-            match self.line(end.saturating_duration_since(Instant::now())) {
-                Some(Line::Out(text)) => {
-                    if let Some(found) = pick(&text) {
-                        return found;
-                    }
-                }
-                Some(Line::Err(_)) => {}
-                None => panic!("{} has ended without {what}; it has printed: {:#?}", self.name, self.printed),
+            if let Line::Out(text) = self.line(end.saturating_duration_since(Instant::now()))?
+                && let Some(found) = pick(&text)
+            {
+                return Some(found);
             }
         }
     }
@@ -114,7 +116,7 @@ fn forward(stream: impl Read + Send + 'static, lines: Sender<Line>, of: fn(Strin
     });
 }
 
-/// The path of one of the python programs beside this file.
+/// The path of one of the programs beside this file.
 pub fn script(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
