@@ -412,6 +412,24 @@ fn many_lines_arrive_whole_and_in_order() {
 }
 
 #[test]
+fn no_more_messages_are_on_their_way_than_asked() {
+    let (port, thread) = broker(|peer| {
+        peer.answer(1, CONNACK_V3);
+        for _ in 0..2 {
+            let publish = peer.receive();
+            peer.0.write_all(&[0x40, 2, publish[5], publish[6]]).unwrap();
+        }
+        assert_eq!(peer.receive(), [0xE0, 0]);
+    });
+    let output =
+        run_with(PUB, &["-h", "127.0.0.1", "-p", &port, "-t", "a", "-l", "-q", "1", "-M", "1", "-d"], b"1\n2\n");
+    thread.join().unwrap();
+    let (code, _, packets) = told(&output);
+    let names: Vec<_> = packets.lines().map(|line| line.split(' ').nth(1).unwrap()).collect();
+    assert_eq!((code, names), (0, vec!["CONNECT", "CONNACK", "PUBLISH", "PUBACK", "PUBLISH", "PUBACK", "DISCONNECT"]));
+}
+
+#[test]
 fn pub_repeats_its_message_and_pauses_in_between() {
     let (port, thread) = broker(|peer| {
         peer.answer(1, CONNACK_V3);

@@ -35,6 +35,10 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "0", requires = "repeat", value_parser = seconds,
         allow_negative_numbers = true)]
     repeat_delay: Duration,
+    /// How many messages of QoS 1 and 2 are on their way at once (some brokers lose what is beyond 20)
+    #[arg(short = 'M', long, value_name = "MESSAGES", default_value_t = 20,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    max_inflight: u16,
     #[command(flatten)]
     options: Options,
 }
@@ -60,18 +64,18 @@ struct What {
     null_message: bool,
 }
 
-/// What bounds the queue is [`WINDOW`].
+/// What bounds the queue is `--max-inflight`, and [`BATCH`] at QoS 0.
 const NO_LIMITS: QueueLimits = QueueLimits { messages: usize::MAX, bytes: usize::MAX };
 
-/// How many messages are on their way at once; and how many lines are read ahead.
-const WINDOW: usize = 256;
+/// How many messages are handed to the session before it sends; and how many lines are read ahead.
+const BATCH: usize = 256;
 
 fn main() -> ExitCode {
     options::run(publish)
 }
 
 fn publish(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { topic, what, retain, repeat, repeat_delay, options } = arguments;
+    let Arguments { topic, what, retain, repeat, repeat_delay, max_inflight, options } = arguments;
     let topic = TopicName::new(&topic).map_err(|error| Failure::Other(error.to_string()))?;
     let given = options.properties(&[Command::Publish])?;
     let whole = what.whole()?;
@@ -93,22 +97,27 @@ fn publish(arguments: Arguments) -> Result<(), Failure> {
     let properties = given.of(Command::Publish);
     let properties = Properties::from_slice(&properties);
     let pattern = Publication { qos: options.qos, retain, properties, ..Publication::new(topic, &[]) };
-    publish_all(&mut client, &mut source, &pattern)?;
+    publish_all(&mut client, &mut source, &pattern, max_inflight.into())?;
     // the goodbye waits until the broker has read what went before
     client.disconnect(&given.of(Command::Disconnect))
 }
 
 /// Publishes everything there is, and waits for every PUBACK (QoS 1) and PUBCOMP (QoS 2).
-fn publish_all(client: &mut Client, source: &mut Source, pattern: &Publication<'_>) -> Result<(), Failure> {
+fn publish_all(
+    client: &mut Client,
+    source: &mut Source,
+    pattern: &Publication<'_>,
+    max_inflight: usize,
+) -> Result<(), Failure> {
     let mut awaited = 0;
     loop {
         let mut batch = 0;
         let until = loop {
-            if awaited >= WINDOW {
+            if awaited >= max_inflight {
                 break None;
             }
             // there is more; but what comes from the broker has its turn
-            if batch >= WINDOW {
+            if batch >= BATCH {
                 break Some(client.now());
             }
             let payload = match source.next(client.now())? {
@@ -196,7 +205,7 @@ impl What {
 
 /// Reads the lines of standard input, without their ends, in a thread of its own.
 fn lines(waker: Waker) -> Receiver<io::Result<Vec<u8>>> {
-    let (sender, lines) = sync_channel(WINDOW);
+    let (sender, lines) = sync_channel(BATCH);
     std::thread::spawn(move || {
         read_lines(&sender, &waker);
         // the end is news too
