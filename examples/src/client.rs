@@ -285,6 +285,7 @@ fn read(mut stream: TcpStream, input: &SyncSender<Input>) {
     }
 }
 
+/// v4 [MQTT-7.1.2-1]: over TCP.
 fn open(host: &str, port: u16) -> io::Result<TcpStream> {
     let mut last = ErrorKind::NotFound.into();
     for address in (host, port).to_socket_addrs()? {

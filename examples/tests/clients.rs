@@ -67,6 +67,7 @@ fn a_thermostat_made_with_paho_hears_its_own_message_once_and_has_it_acknowledge
 
 #[test]
 fn each_client_receives_what_it_publishes_at_every_qos() {
+    // over TCP: v5 [MQTT-4.2.0-1] v4 [MQTT-7.1.1-1] [MQTT-7.1.2-1]
     let broker = Broker::start();
     rows(&everyone(), |row| {
         let topic = row.topic("echo");

@@ -222,6 +222,7 @@ impl EventLoop {
         }
     }
 
+    /// TCP is an ordered, lossless stream of bytes both ways: v5 [MQTT-4.2.0-1] v4 [MQTT-7.1.1-1].
     fn open(&mut self, now: Instant, Accepted { stream, peer, listener }: Accepted) {
         let id = match self.broker.handle_open(now, Peer::new(Some(peer), listener)) {
             Ok(id) => id,
