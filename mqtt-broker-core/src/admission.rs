@@ -256,7 +256,7 @@ impl<P: Policy> Core<P> {
                 }
                 *session
             }
-            Home::Connection(_) => Session::new(),
+            Home::Connection(_) | Home::Local(_) => Session::new(),
         }
     }
 
@@ -267,7 +267,7 @@ impl<P: Policy> Core<P> {
         version: Version,
         id: Id,
     ) -> Result<u32, ReasonCode> {
-        if self.clients.slots.len() >= self.config.max_sessions {
+        if self.clients.sessions() >= self.config.max_sessions {
             return Err(ReasonCode::QUOTA_EXCEEDED);
         }
         self.clients.insert(Client::new(client_id.clone(), user_name, version, id)).ok_or(ReasonCode::QUOTA_EXCEEDED)

@@ -2,11 +2,11 @@
 use crate::connections::{Conn, ConnectionId, OpenError, Ready};
 use crate::core_state::Core;
 use crate::slots::Id;
-use crate::{Config, ConfigError, Decision, Event, Peer, Policy, Publication, Stats, Ticket};
+use crate::{Config, ConfigError, Decision, Event, LocalError, LocalId, Peer, Policy, Publication, Stats, Ticket};
 use alloc::vec::Vec;
-use mqtt_session::codec::{OutBuf, Reader, ReasonCode};
-use mqtt_session::topic::HashSeed;
-use mqtt_session::{Connection, Instant};
+use mqtt_session::codec::{OutBuf, Reader, ReasonCode, SubscribeOptions};
+use mqtt_session::topic::{HashSeed, TopicFilter};
+use mqtt_session::{Connection, Delivery, Instant, QueueLimits};
 
 /// How much unread input a paused connection may leave here beyond one packet, in bytes: what a host had already read.
 const PAUSED_INPUT: usize = 1 << 20;
@@ -170,9 +170,104 @@ impl<P: Policy> Broker<P> {
     /// The policy's refusal.
     pub fn publish(&mut self, now: Instant, publication: &Publication<'_>) -> Result<usize, ReasonCode> {
         let now = self.clock(now);
-        let published = self.core.publish_local(now, publication);
+        let published = self.core.publish_local(now, None, publication);
         self.settle(now);
         published
+    }
+
+    /// A client of the embedding program: it subscribes and publishes without a socket or an encoded byte, and its messages
+    /// wait in a queue of at most `limits` (further ones are dropped as [`Config::overflow`] says, the newest where that is `Disconnect`, and counted).
+    ///
+    /// It has no client identifier, so no network client can take it over, and it is trusted: the [`Policy`] is asked about
+    /// what it publishes ([`Origin::Local`](crate::Origin::Local)), but not about what it subscribes to.
+    ///
+    /// # Errors
+    /// [`LocalError::Full`] at [`Config::max_local_clients`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqtt_broker_core::session::QueueLimits;
+    /// use mqtt_broker_core::topic::{HashSeed, TopicFilter, TopicName};
+    /// use mqtt_broker_core::{AllowAll, Broker, Config, Instant, Publication, codec::SubscribeOptions};
+    ///
+    /// let now = Instant::ZERO;
+    /// let mut broker = Broker::new(Config::default(), AllowAll, HashSeed::new(1, 2))?;
+    /// let logger = broker.local_open(QueueLimits { messages: 100, bytes: 1 << 20 })?;
+    /// broker.local_subscribe(now, logger, TopicFilter::new("sensors/#").unwrap(), SubscribeOptions::default())?;
+    ///
+    /// let reading = Publication::new(TopicName::new("sensors/door").unwrap(), b"open");
+    /// broker.publish(now, &reading).unwrap();
+    ///
+    /// while let Some(id) = broker.poll_local() {
+    ///     while let Some(delivery) = broker.local_receive(now, id) {
+    ///         assert_eq!((id, delivery.message.payload()), (logger, &b"open"[..]));
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn local_open(&mut self, limits: QueueLimits) -> Result<LocalId, LocalError> {
+        self.core.local_open(limits)
+    }
+
+    /// Subscribes a client of the embedding program, or replaces its subscription; retained messages come as to any other client.
+    ///
+    /// # Errors
+    /// The client was closed, or has [`Config::max_subscriptions`] already.
+    pub fn local_subscribe(
+        &mut self,
+        now: Instant,
+        id: LocalId,
+        filter: TopicFilter<'_>,
+        options: SubscribeOptions,
+    ) -> Result<(), LocalError> {
+        let now = self.clock(now);
+        self.core.local_subscribe(now, id, filter, options)
+    }
+
+    /// Ends a subscription of a client of the embedding program; whether there was one. What is queued already stays.
+    pub fn local_unsubscribe(&mut self, id: LocalId, filter: TopicFilter<'_>) -> bool {
+        self.core.local_unsubscribe(id, filter)
+    }
+
+    /// Publishes in the name of a client of the embedding program: like [`publish`](Self::publish), but a no-local
+    /// subscription of its own does not see the message.
+    ///
+    /// # Errors
+    /// The policy's refusal.
+    pub fn local_publish(
+        &mut self,
+        now: Instant,
+        id: LocalId,
+        publication: &Publication<'_>,
+    ) -> Result<usize, ReasonCode> {
+        let now = self.clock(now);
+        let published = self.core.publish_local(now, Some(id), publication);
+        self.settle(now);
+        published
+    }
+
+    /// The next message for a client of the embedding program. What has expired while it waited is passed over and counted.
+    pub fn local_receive(&mut self, now: Instant, id: LocalId) -> Option<Delivery> {
+        let now = self.clock(now);
+        self.core.local_receive(now, id)
+    }
+
+    /// The next client of the embedding program that has something to receive; each is told once until
+    /// [`local_receive`](Self::local_receive) has answered `None`. Many retained messages come in shares: then `None` is
+    /// followed by a further turn here.
+    pub fn poll_local(&mut self) -> Option<LocalId> {
+        self.core.poll_local()
+    }
+
+    /// How many messages a client of the embedding program has lost because its queue was full.
+    pub fn local_dropped(&self, id: LocalId) -> u64 {
+        self.core.local_dropped(id)
+    }
+
+    /// Ends a client of the embedding program: its subscriptions and its queue go. A stale id does nothing.
+    pub fn local_close(&mut self, id: LocalId) {
+        self.core.local_close(id);
     }
 
     /// Refuses new connections, publishes the wills of those connected, tells everybody (0x8B at 5.0) and closes.

@@ -1,4 +1,5 @@
 //! Sessions by client identifier: who they belong to, what they subscribed to, and where they live.
+use crate::local::LocalQueue;
 use crate::retained::Replay;
 use crate::slots::{Id, Slots};
 use crate::wills::Will;
@@ -54,6 +55,8 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) enum Home {
     Connection(Id),
+    /// A client of the embedding program.
+    Local(Box<LocalQueue>),
     Away {
         session: Box<Session>,
         /// `None`: never.
@@ -79,8 +82,19 @@ impl Client {
     pub(crate) fn connection(&self) -> Option<Id> {
         match self.home {
             Home::Connection(id) => Some(id),
-            Home::Away { .. } => None,
+            Home::Away { .. } | Home::Local(_) => None,
         }
+    }
+
+    /// A client of the embedding program: it has no name, so that nobody can take it over.
+    pub(crate) fn local(queue: Box<LocalQueue>) -> Self {
+        let nowhere = Id { index: u32::MAX, generation: 0 };
+        let client = Self::new(ClientId::new(""), None, Version::V5, nowhere);
+        Self { home: Home::Local(queue), ..client }
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.home, Home::Local(_))
     }
 
     pub(crate) fn subscriptions(&self) -> &[TopicFilterBuf] {
@@ -119,11 +133,13 @@ pub(crate) struct Clients {
     seed: HashSeed,
     /// How many identifiers were assigned.
     assigned: u64,
+    /// Clients of the embedding program among them.
+    locals: usize,
 }
 
 impl Clients {
     pub(crate) fn new(seed: HashSeed) -> Self {
-        Self { slots: Slots::new(), by_id: HashTable::new(), seed, assigned: 0 }
+        Self { slots: Slots::new(), by_id: HashTable::new(), seed, assigned: 0, locals: 0 }
     }
 
     /// v5 [MQTT-3.1.3-2] v4 [MQTT-3.1.3-2]: the client identifier is the key to everything kept for a client.
@@ -140,6 +156,27 @@ impl Clients {
             slots.at(index).map_or(0, |client| seed.hash(client.id.as_str().as_bytes()))
         });
         Some(index)
+    }
+
+    /// Sessions, connected or not; clients of the embedding program have none.
+    pub(crate) fn sessions(&self) -> usize {
+        self.slots.len().saturating_sub(self.locals)
+    }
+
+    pub(crate) fn locals(&self) -> usize {
+        self.locals
+    }
+
+    pub(crate) fn insert_local(&mut self, client: Client) -> Option<Id> {
+        let id = self.slots.insert(client)?;
+        self.locals += 1;
+        Some(id)
+    }
+
+    pub(crate) fn remove_local(&mut self, id: Id) -> Option<Client> {
+        self.slots.get(id).filter(|client| client.is_local())?;
+        self.locals = self.locals.saturating_sub(1);
+        self.slots.remove(id)
     }
 
     pub(crate) fn remove(&mut self, index: u32) -> Option<Client> {

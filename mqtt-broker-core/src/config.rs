@@ -21,6 +21,8 @@ pub struct Config {
     pub max_handshakes: usize,
     /// Sessions, connected or not. Default 100,000.
     pub max_sessions: usize,
+    /// Clients of the embedding program. Default 1,000.
+    pub max_local_clients: usize,
     /// Bytes of a client identifier. Default 1,024.
     pub max_client_id: usize,
     /// Whether MQTT 3.1 clients must keep to 1 to 23 characters of client identifier ([X31-CON-2]). Default true.
@@ -95,6 +97,7 @@ impl Default for Config {
             max_connections: 10_000,
             max_handshakes: 1_000,
             max_sessions: 100_000,
+            max_local_clients: 1_000,
             max_client_id: 1_024,
             strict_v31_client_id: true,
             versions: Versions::default(),

@@ -41,6 +41,8 @@ pub(crate) struct Core<P> {
     pub(crate) runnable: VecDeque<Id>,
     /// Connections with something for the host.
     ready: VecDeque<Id>,
+    /// Clients of the embedding program with something to receive.
+    pub(crate) local_ready: VecDeque<Id>,
     /// The copies of the message being routed; kept for its memory.
     pub(crate) targets: Targets,
     pub(crate) shutting_down: bool,
@@ -85,6 +87,7 @@ impl<P: Policy> Core<P> {
             wills_due: VecDeque::new(),
             runnable: VecDeque::new(),
             ready: VecDeque::new(),
+            local_ready: VecDeque::new(),
             targets: Targets::default(),
             shutting_down: false,
         }
@@ -254,6 +257,7 @@ impl<P: Policy> Core<P> {
     pub(crate) fn session_mut<'a>(connections: &'a mut Slots<Conn>, client: &'a mut Client) -> Option<&'a mut Session> {
         match &mut client.home {
             Home::Away { session, .. } => Some(session),
+            Home::Local(_) => None,
             Home::Connection(id) => match &mut connections.get_mut(*id)?.phase {
                 Phase::Live(connection, _) => Some(connection.session_mut()),
                 _ => None,
@@ -268,6 +272,7 @@ impl<P: Policy> Core<P> {
         let Some(client) = self.clients.slots.at_mut(index) else { return };
         let bytes = match &client.home {
             Home::Away { session, .. } => session.bytes(),
+            Home::Local(queue) => queue.bytes(),
             Home::Connection(id) => self
                 .connections
                 .get(*id)
@@ -302,7 +307,7 @@ impl<P: Policy> Core<P> {
     pub(crate) fn stats(&self) -> Stats {
         Stats {
             connections: self.connections.len(),
-            sessions: self.clients.slots.len(),
+            sessions: self.clients.sessions(),
             subscriptions: self.routes.len(),
             retained: self.retained.len(),
             retained_bytes: self.retained.bytes(),

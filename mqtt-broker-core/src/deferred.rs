@@ -3,7 +3,7 @@ use crate::core_state::Core;
 use crate::deadlines::Due;
 use crate::slots::Id;
 use crate::wills::DueWill;
-use crate::{Decision, Policy, Ticket};
+use crate::{Decision, LocalId, Policy, Ticket};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mqtt_session::codec::{Qos, ReasonCode, SubscribeOptions};
@@ -24,7 +24,7 @@ pub(crate) enum Deferred {
     /// A will that fires.
     Will(Box<DueWill>),
     /// A message of the embedding program.
-    Local { message: Message, qos: Qos, retain: bool },
+    Local { from: Option<LocalId>, message: Message, qos: Qos, retain: bool },
 }
 
 /// A SUBSCRIBE that was answered in part.
@@ -102,9 +102,10 @@ impl<P: Policy> Core<P> {
                 Ok(()) => self.route_will(now, &due),
                 Err(reason) => self.dropped(Some(&due.client), crate::Drop::Denied(reason)),
             },
-            Deferred::Local { message, qos, retain } => match verdict {
+            Deferred::Local { from, message, qos, retain } => match verdict {
                 Ok(()) => {
-                    self.route_message(now, None, None, message, qos, retain);
+                    let origin = self.local_origin(from);
+                    self.route_message(now, origin, None, message, qos, retain);
                 }
                 Err(reason) => self.dropped(None, crate::Drop::Denied(reason)),
             },

@@ -10,7 +10,7 @@ use crate::event::Drop;
 use crate::retained::Step;
 use crate::routes::Target;
 use crate::slots::Id;
-use crate::{Decision, Origin, Overflow, Policy, PublishRequest};
+use crate::{Decision, LocalId, Origin, Overflow, Policy, PublishRequest};
 use mqtt_session::codec::{OutBuf, Properties, Qos, ReasonCode};
 use mqtt_session::{
     AckToken, Connection, Delivery, Forwarded, Instant, Message, Place, Publication, Received, Transmit,
@@ -97,20 +97,31 @@ impl<P: Policy> Core<P> {
     }
 
     /// A message of the embedding program.
-    pub(crate) fn publish_local(&mut self, now: Instant, publication: &Publication<'_>) -> Result<usize, ReasonCode> {
+    pub(crate) fn publish_local(
+        &mut self,
+        now: Instant,
+        from: Option<LocalId>,
+        publication: &Publication<'_>,
+    ) -> Result<usize, ReasonCode> {
         let ticket = self.next_ticket();
         match self.policy.publish(&PublishRequest { origin: Origin::Local, publication, ticket }) {
-            Decision::Allow => Ok(self.route(now, None, None, publication, None)),
+            Decision::Allow => Ok(self.route(now, self.local_origin(from), None, publication, None)),
             Decision::Deny(reason) => {
                 self.dropped(None, Drop::Denied(reason));
                 Err(reason)
             }
             Decision::Defer(_) => {
                 let message = Message::new(now, publication);
-                self.defer(now, Deferred::Local { message, qos: publication.qos, retain: publication.retain }, None);
+                let (qos, retain) = (publication.qos, publication.retain);
+                self.defer(now, Deferred::Local { from, message, qos, retain }, None);
                 Ok(0)
             }
         }
+    }
+
+    /// For no local: the client of the program that publishes, if it is still there.
+    pub(crate) fn local_origin(&self, from: Option<LocalId>) -> Option<u32> {
+        from.filter(|id| self.clients.slots.get(id.0).is_some()).map(|id| id.0.index)
     }
 
     /// Routes a message that was kept while it was decided upon.
@@ -180,7 +191,8 @@ impl<P: Policy> Core<P> {
         let qos = publication.qos.min(target.qos);
         // v5 [MQTT-3.3.1-12] [MQTT-3.3.1-13] v4 [MQTT-3.3.1-9]
         let retain = publication.retain && target.retain_as_published;
-        let connection = self.clients.slots.at(target.client).and_then(|client| client.connection());
+        let Some(client) = self.clients.slots.at(target.client) else { return };
+        let connection = client.connection();
         match connection {
             Some(id)
                 if qos == Qos::AtMostOnce && message.as_ref().is_none_or(|message| message.expires().is_none()) =>
@@ -206,7 +218,7 @@ impl<P: Policy> Core<P> {
                 }
             }
             // v4 [MQTT-3.1.2-5]: QoS 1 and 2 are queued; QoS 0 is not part of a session's state (section 4.1).
-            None if qos == Qos::AtMostOnce && !self.config.queue_qos0_offline => return,
+            None if qos == Qos::AtMostOnce && !self.config.queue_qos0_offline && !client.is_local() => return,
             _ => {}
         }
         let message = message.get_or_insert_with(|| Message::new(now, publication)).clone();
@@ -223,6 +235,9 @@ impl<P: Policy> Core<P> {
     /// Queues a delivery in a session; what does not fit follows the overflow policy.
     pub(crate) fn enqueue(&mut self, now: Instant, index: u32, delivery: Delivery) {
         let Some(client) = self.clients.slots.at_mut(index) else { return };
+        if client.is_local() {
+            return self.enqueue_local(index, delivery);
+        }
         let (limits, overflow) = (self.config.queue, self.config.overflow);
         let (connection, room) =
             (client.connection(), self.queued_bytes.saturating_add(delivery.cost()) <= self.config.max_queued_bytes);
@@ -339,8 +354,9 @@ impl<P: Policy> Core<P> {
     fn fill(&mut self, now: Instant, id: Id, index: u32, place: Place) -> bool {
         let Some(client) = self.clients.slots.at_mut(index) else { return true };
         let at = client.replays.iter().position(|replay| replay.place == place);
-        let step =
-            at.and_then(|at| client.replays.get_mut(at)).map_or(Step::Done, |replay| replay.step(now, &self.retained));
+        let step = at
+            .and_then(|at| client.replays.get_mut(at))
+            .map_or(Step::Done, |replay| replay.playback.step(now, &self.retained));
         let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) else { return true };
         match step {
             Step::Deliver(delivery) => {

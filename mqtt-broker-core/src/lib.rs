@@ -25,6 +25,7 @@ mod deferred;
 mod delivery;
 mod departure;
 mod event;
+mod local;
 mod policy;
 mod requests;
 mod retained;
@@ -38,7 +39,8 @@ pub use clients::ClientId;
 pub use config::{Config, ConfigError, Overflow, Versions};
 pub use connections::{ConnectionId, OpenError, Read, Ready};
 pub use event::{Cause, Drop, Event, EventMask};
-pub use mqtt_session::{self as session, Instant, Message, Publication, codec, topic};
+pub use local::{LocalError, LocalId};
+pub use mqtt_session::{self as session, Delivery, Instant, Message, Publication, codec, topic};
 pub use policy::{
     AllowAll, ClientInfo, ConnectRequest, Decision, DenyAll, Origin, Peer, Policy, PublishRequest, SubscribeRequest,
     Ticket,

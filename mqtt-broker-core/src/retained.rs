@@ -112,6 +112,12 @@ impl Wanted {
 #[derive(Debug)]
 pub(crate) struct Replay {
     pub(crate) place: Place,
+    pub(crate) playback: Playback,
+}
+
+/// The retained messages that match a filter, one after the other.
+#[derive(Debug)]
+pub(crate) struct Playback {
     cursor: Cursor,
     wanted: Wanted,
 }
@@ -128,7 +134,17 @@ pub(crate) enum Step {
 
 impl Replay {
     pub(crate) fn new(place: Place, filter: TopicFilter<'_>, wanted: Wanted) -> Self {
-        Self { place, cursor: Cursor::new(filter), wanted }
+        Self { place, playback: Playback::new(filter, wanted) }
+    }
+
+    pub(crate) fn filter(&self) -> TopicFilter<'_> {
+        self.playback.filter()
+    }
+}
+
+impl Playback {
+    pub(crate) fn new(filter: TopicFilter<'_>, wanted: Wanted) -> Self {
+        Self { cursor: Cursor::new(filter), wanted }
     }
 
     pub(crate) fn filter(&self) -> TopicFilter<'_> {

@@ -16,6 +16,7 @@ mod flow;
 mod found;
 mod hostile;
 mod limits;
+mod local;
 mod publishing;
 mod retained;
 

@@ -1,0 +1,240 @@
+//! In-process clients: subscriptions and publications of the embedding program, without a socket or an encoded byte.
+use crate::clients::{Client, Home};
+use crate::core_state::Core;
+use crate::event::Drop;
+use crate::retained::{Playback, Step, Wanted};
+use crate::routes;
+use crate::slots::Id;
+use crate::{Overflow, Policy};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use mqtt_session::codec::{RetainHandling, SubscribeOptions};
+use mqtt_session::topic::{TopicFilter, TopicName};
+use mqtt_session::{Delivery, Instant, QueueLimits};
+
+/// Names a client of the embedding program. A stale one finds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LocalId(pub(crate) Id);
+
+/// A call of a client of the embedding program was refused; nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocalError {
+    /// There is no such client: it was closed.
+    #[error("the client was closed")]
+    Stale,
+    /// `max_local_clients`, `max_subscriptions` or the limits of the subscription table are reached.
+    #[error("there is no room")]
+    Full,
+}
+
+/// The queue of one client of the embedding program.
+#[derive(Debug)]
+pub(crate) struct LocalQueue {
+    items: VecDeque<Item>,
+    limits: QueueLimits,
+    messages: usize,
+    bytes: usize,
+    dropped: u64,
+    /// Whether the program was told that there is something.
+    listed: bool,
+}
+
+#[derive(Debug)]
+enum Item {
+    Message(Delivery),
+    /// The retained messages of a new subscription, drawn one by one: nothing newer overtakes them.
+    Retained(Box<Playback>),
+}
+
+impl LocalQueue {
+    fn new(limits: QueueLimits) -> Self {
+        Self { items: VecDeque::new(), limits, messages: 0, bytes: 0, dropped: 0, listed: false }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn has_room(&self, delivery: &Delivery) -> bool {
+        self.messages < self.limits.messages && self.bytes.saturating_add(delivery.cost()) <= self.limits.bytes
+    }
+
+    fn push(&mut self, delivery: Delivery) {
+        self.messages += 1;
+        self.bytes += delivery.cost();
+        self.items.push_back(Item::Message(delivery));
+    }
+
+    /// Takes the message that has waited longest; those of a replay stay.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(at) = self.items.iter().position(|item| matches!(item, Item::Message(_))) else { return false };
+        let Some(Item::Message(delivery)) = self.items.remove(at) else { return false };
+        self.uncount(&delivery);
+        true
+    }
+
+    fn uncount(&mut self, delivery: &Delivery) {
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(delivery.cost());
+    }
+}
+
+impl<P: Policy> Core<P> {
+    pub(crate) fn local_open(&mut self, limits: QueueLimits) -> Result<LocalId, LocalError> {
+        if self.clients.locals() >= self.config.max_local_clients {
+            return Err(LocalError::Full);
+        }
+        let client = Client::local(Box::new(LocalQueue::new(limits)));
+        self.clients.insert_local(client).map(LocalId).ok_or(LocalError::Full)
+    }
+
+    pub(crate) fn local_subscribe(
+        &mut self,
+        now: Instant,
+        id: LocalId,
+        filter: TopicFilter<'_>,
+        options: SubscribeOptions,
+    ) -> Result<(), LocalError> {
+        let index = id.0.index;
+        let client = self.clients.slots.get_mut(id.0).ok_or(LocalError::Stale)?;
+        if client.subscriptions().len() >= self.config.max_subscriptions && !self.routes.contains(filter, index) {
+            return Err(LocalError::Full);
+        }
+        let subscription = routes::Subscription::new(options, options.qos, None);
+        let old = self.routes.insert(filter, index, subscription).map_err(|_| LocalError::Full)?;
+        client.add_subscription(filter);
+        let wants_retained = match options.retain_handling {
+            RetainHandling::Always => true,
+            RetainHandling::IfNew => old.is_none(),
+            RetainHandling::Never => false,
+        };
+        if wants_retained && !self.retained.is_empty() {
+            let wanted = Wanted { qos: options.qos, id: 0 };
+            if filter.has_wildcard() {
+                if let Home::Local(queue) = &mut client.home {
+                    // one that is still under way for the same filter begins anew
+                    queue.items.retain(|item| !matches!(item, Item::Retained(playback) if playback.filter() == filter));
+                    queue.items.push_back(Item::Retained(Box::new(Playback::new(filter, wanted))));
+                }
+                self.list_local(id.0);
+            } else if let Ok(name) = TopicName::from_bytes(filter.as_bytes())
+                && let Some(delivery) = self.retained.get(now, name, wanted)
+            {
+                self.enqueue_local(index, delivery);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there was such a subscription. What is queued stays; a replay under way ends.
+    pub(crate) fn local_unsubscribe(&mut self, id: LocalId, filter: TopicFilter<'_>) -> bool {
+        let Some(client) = self.clients.slots.get_mut(id.0) else { return false };
+        if self.routes.remove(filter, id.0.index).is_none() {
+            return false;
+        }
+        client.remove_subscription(filter);
+        if let Home::Local(queue) = &mut client.home {
+            queue.items.retain(|item| !matches!(item, Item::Retained(playback) if playback.filter() == filter));
+        }
+        true
+    }
+
+    pub(crate) fn local_close(&mut self, id: LocalId) {
+        let Some(mut client) = self.clients.remove_local(id.0) else { return };
+        for filter in client.take_subscriptions() {
+            self.routes.remove(filter.as_filter(), id.0.index);
+        }
+        self.queued_bytes = self.queued_bytes.saturating_sub(client.charged);
+    }
+
+    /// Queues a delivery for a client of the program; what does not fit is dropped as [`Overflow`] says, and counted.
+    pub(crate) fn enqueue_local(&mut self, index: u32, delivery: Delivery) {
+        let overflow = self.config.overflow;
+        let room = self.queued_bytes.saturating_add(delivery.cost()) <= self.config.max_queued_bytes;
+        let Some(client) = self.clients.slots.at_mut(index) else { return };
+        let Home::Local(queue) = &mut client.home else { return };
+        let mut dropped = 0u32;
+        while overflow == Overflow::DropOldest && room && !queue.has_room(&delivery) && queue.drop_oldest() {
+            dropped += 1;
+        }
+        if room && queue.has_room(&delivery) {
+            queue.push(delivery);
+            self.stats.messages_out += 1;
+        } else {
+            dropped += 1;
+        }
+        queue.dropped += u64::from(dropped);
+        self.recharge(index);
+        for _ in 0..dropped {
+            self.dropped(None, Drop::QueueFull);
+        }
+        if let Some(id) = self.clients.slots.id_at(index) {
+            self.list_local(id);
+        }
+    }
+
+    fn list_local(&mut self, id: Id) {
+        let Some(Home::Local(queue)) = self.clients.slots.get_mut(id).map(|client| &mut client.home) else { return };
+        if !core::mem::replace(&mut queue.listed, true) {
+            self.local_ready.push_back(id);
+        }
+    }
+
+    pub(crate) fn poll_local(&mut self) -> Option<LocalId> {
+        while let Some(id) = self.local_ready.pop_front() {
+            if let Some(Home::Local(queue)) = self.clients.slots.get_mut(id).map(|client| &mut client.home) {
+                queue.listed = false;
+                if !queue.items.is_empty() {
+                    return Some(LocalId(id));
+                }
+            }
+        }
+        None
+    }
+
+    pub(crate) fn local_receive(&mut self, now: Instant, id: LocalId) -> Option<Delivery> {
+        let (mut expired, mut found) = (0u32, None);
+        let client = self.clients.slots.get_mut(id.0)?;
+        let Home::Local(queue) = &mut client.home else { return None };
+        while let Some(item) = queue.items.pop_front() {
+            match item {
+                Item::Message(delivery) => {
+                    queue.uncount(&delivery);
+                    if delivery.message.is_expired(now) {
+                        expired += 1;
+                        continue;
+                    }
+                    found = Some(delivery);
+                    break;
+                }
+                Item::Retained(mut playback) => match playback.step(now, &self.retained) {
+                    Step::Deliver(delivery) => {
+                        self.stats.messages_out += 1;
+                        queue.items.push_front(Item::Retained(playback));
+                        found = Some(delivery);
+                        break;
+                    }
+                    Step::Later => {
+                        queue.items.push_front(Item::Retained(playback));
+                        self.list_local(id.0);
+                        break;
+                    }
+                    Step::Done => {}
+                },
+            }
+        }
+        self.recharge(id.0.index);
+        for _ in 0..expired {
+            self.dropped(None, Drop::Expired);
+        }
+        found
+    }
+
+    pub(crate) fn local_dropped(&self, id: LocalId) -> u64 {
+        match self.clients.slots.get(id.0).map(|client| &client.home) {
+            Some(Home::Local(queue)) => queue.dropped,
+            _ => 0,
+        }
+    }
+}
