@@ -9,9 +9,10 @@ use crate::inbound::{Arrival, Inbound};
 use crate::keep_alive::{Due, KeepAlive};
 use crate::limits::Limits;
 use crate::outbound::{Request, Step};
+use crate::outgoing::Outgoing;
 use crate::{
-    AckToken, Connected, Drops, Event, Instant, Place, ProtocolError, ProtocolErrorKind, Received, RequestToken,
-    ServerConfig, Session, handshake, requests,
+    AckToken, Connected, Drops, Event, Instant, Place, ProtocolError, ProtocolErrorKind, Publication, Received,
+    RequestToken, ServerConfig, Session, handshake, requests,
 };
 use mqtt_codec::{
     Ack, AckKind, Connack, Connect, DecodeError, EncodeError, Packet, Packets, Properties, Publish, Reader, ReasonCode,
@@ -230,6 +231,19 @@ impl Connection {
     /// Bytes of queued messages that wait for room alone, not for acknowledgements: QoS 0 only while the window is full.
     pub fn sendable_bytes(&self) -> usize {
         self.session.outbound.sendable_bytes(&self.limits.window)
+    }
+
+    /// How many more QoS 1 and 2 messages could be delivered now and sent without waiting for an acknowledgement.
+    pub fn send_quota(&self) -> usize {
+        usize::from(self.limits.window.left()).saturating_sub(self.session.queued())
+    }
+
+    /// Whether the peer's Maximum Packet Size allows for `publication` with one subscription identifier (v5 [X5-SUB-11]).
+    pub fn fits(&self, publication: &Publication<'_>) -> bool {
+        /// The longest subscription identifier and packet identifier.
+        const IDS: usize = 5 + 2;
+        let size = || Outgoing::borrowed(publication, publication.retain, &[]).size(self.limits.version);
+        self.limits.takes_all() || size().is_some_and(|size| self.limits.fits(size.saturating_add(IDS)))
     }
 
     /// Whether [`poll_transmit`](Self::poll_transmit) may have something to write.

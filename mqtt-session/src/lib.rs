@@ -49,6 +49,7 @@ mod packet_ids;
 mod queue;
 mod requests;
 mod session;
+mod share;
 mod time;
 
 pub use config::{Accept, QueueLimits, ServerConfig};
@@ -59,4 +60,5 @@ pub use message::{Delivery, Message, Publication, Topic};
 pub use mqtt_codec as codec;
 pub use mqtt_topic as topic;
 pub use session::{Drops, Place, Session};
+pub use share::Share;
 pub use time::Instant;

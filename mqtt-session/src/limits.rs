@@ -145,6 +145,11 @@ impl Limits {
         self.role == Role::Server || (qos <= self.offer.maximum_qos && (self.offer.retain || !retain))
     }
 
+    /// Whether the peer takes packets of any size.
+    pub(crate) fn takes_all(&self) -> bool {
+        self.peer_packet_size == u32::MAX
+    }
+
     /// Whether the peer takes a packet of `size` bytes.
     pub(crate) fn fits(&self, size: usize) -> bool {
         u32::try_from(size).is_ok_and(|size| size <= self.peer_packet_size)
@@ -182,6 +187,10 @@ impl Window {
 
     pub(crate) fn start(&self) -> u16 {
         self.start
+    }
+
+    pub(crate) fn left(&self) -> u16 {
+        self.left
     }
 
     /// v5 [MQTT-4.9.0-2]: at zero no more are sent.

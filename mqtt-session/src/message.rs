@@ -182,44 +182,57 @@ impl core::fmt::Debug for Message {
 pub struct Delivery {
     /// What.
     pub message: Message,
-    /// Shared list when there is more than one subscription identifier.
-    pub(crate) ids: Option<Arc<Vec<u32>>>,
+    /// What few deliveries have: more than one subscription identifier, or a group they were shared out in.
+    pub(crate) aside: Option<Arc<Aside>>,
     /// The only subscription identifier, 0 for none.
     pub(crate) id: u32,
     /// min(published, granted).
     pub qos: Qos,
     /// RETAIN as this subscriber is to see it.
     pub retain: bool,
+    /// What another member of its group would be given it with: the publisher's QoS, and RETAIN as the bit above it.
+    pub(crate) published: u8,
+    /// How many members of its group had it before and lost their session.
+    pub(crate) handovers: u8,
+}
+
+/// What is kept aside of a delivery.
+#[derive(Debug, Default)]
+pub(crate) struct Aside {
+    /// Subscription identifiers, if there is more than one.
+    pub(crate) ids: Vec<u32>,
+    /// The group, 0 for none.
+    pub(crate) group: u64,
 }
 
 impl Delivery {
     /// A delivery without subscription identifiers.
     pub fn new(message: Message, qos: Qos, retain: bool) -> Self {
-        Self { message, ids: None, id: 0, qos, retain }
+        Self { message, aside: None, id: 0, qos, retain, published: qos as u8, handovers: 0 }
     }
 
     /// What it costs to keep, in bytes: the message's block, shared or not, and the list of identifiers.
     pub fn cost(&self) -> usize {
-        let ids = self.ids.as_ref().map_or(0, |ids| ids.len().saturating_mul(size_of::<u32>()));
+        let ids = self.aside.as_ref().map_or(0, |aside| aside.ids.len().saturating_mul(size_of::<u32>()));
         self.message.size().saturating_add(ids)
     }
 
     /// With the identifiers of all matching subscriptions (5.0), repeats and all; they replace those it had.
     pub fn with_ids(mut self, ids: &[u32]) -> Self {
-        (self.id, self.ids) = match ids {
+        (self.id, self.aside) = match ids {
             [] => (0, None),
             [id] => (*id, None),
-            many => (0, Some(Arc::new(many.to_vec()))),
+            many => (0, Some(Arc::new(Aside { ids: many.to_vec(), group: 0 }))),
         };
         self
     }
 
     /// Its subscription identifiers.
     pub fn ids(&self) -> &[u32] {
-        match &self.ids {
-            Some(ids) => ids,
-            None if self.id == 0 => &[],
-            None => core::slice::from_ref(&self.id),
+        match &self.aside {
+            Some(aside) if !aside.ids.is_empty() => &aside.ids,
+            Some(_) | None if self.id == 0 => &[],
+            Some(_) | None => core::slice::from_ref(&self.id),
         }
     }
 }

@@ -288,6 +288,24 @@ impl Outbound {
         count
     }
 
+    /// What is in flight or waits for a group; the session is over.
+    pub(crate) fn into_shared(mut self) -> Vec<Delivery> {
+        // v5 [MQTT-4.8.2-5], v5 [MQTT-4.8.2-6]: QoS 2 that was begun, and what the peer refused, is for nobody else.
+        let flights = self.flights.drain().filter_map(|flight| match flight.awaits {
+            Awaits::Puback(delivery) => Some(delivery),
+            Awaits::Pubrec(_) | Awaits::Pubcomp | Awaits::Suback | Awaits::Unsuback => None,
+        });
+        let waiting = self.queue.take_if(|_| true);
+        flights.chain(waiting).filter(|delivery| delivery.qos > Qos::AtMostOnce && delivery.share().is_some()).collect()
+    }
+
+    pub(crate) fn take_shared(&mut self, number: u64) -> Vec<Delivery> {
+        let taken = self.queue.take_if(|delivery| delivery.share() == Some(number));
+        let bytes = taken.iter().map(Delivery::cost).sum();
+        self.bytes = self.bytes.saturating_sub(bytes);
+        taken
+    }
+
     pub(crate) fn last_token(&self) -> PublishToken {
         PublishToken(self.last_token)
     }

@@ -65,6 +65,11 @@ impl<T> PacketIds<T> {
             .filter_map(move |(entry, position)| Some((PacketId::new(after(first, position))?, entry.as_mut()?)))
     }
 
+    /// Takes all out, in the order of their insertion.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
+        self.entries.drain(..).flatten()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

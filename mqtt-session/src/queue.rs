@@ -2,6 +2,7 @@
 use crate::message::Delivery;
 use crate::{Place, PublishToken};
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use mqtt_codec::Qos;
 
 /// A session's queue: two lanes.
@@ -89,6 +90,32 @@ impl Queue {
         self.free.drain(..)
     }
 
+    /// Takes out every delivery that `wanted` says so of: those of the ordered lane, then those of the other.
+    pub(crate) fn take_if(&mut self, mut wanted: impl FnMut(&Delivery) -> bool) -> Vec<Delivery> {
+        let (mut taken, mut kept) = (Vec::new(), VecDeque::new());
+        for waiting in core::mem::take(&mut self.ordered) {
+            match waiting {
+                Waiting::Delivery(_, delivery) if wanted(&delivery) => {
+                    self.uncount(&delivery);
+                    taken.push(delivery);
+                }
+                stays @ (Waiting::Delivery(..) | Waiting::Place(_)) => kept.push_back(stays),
+            }
+        }
+        self.ordered = kept;
+        let mut kept = VecDeque::new();
+        for (token, delivery) in core::mem::take(&mut self.free) {
+            if wanted(&delivery) {
+                self.free_bytes = self.free_bytes.saturating_sub(delivery.cost());
+                taken.push(delivery);
+            } else {
+                kept.push_back((token, delivery));
+            }
+        }
+        self.free = kept;
+        taken
+    }
+
     /// Whether a QoS 0 message has nothing to wait behind.
     pub(crate) fn is_free(&self) -> bool {
         self.free.is_empty() && self.lets_qos0_pass()
@@ -165,8 +192,13 @@ impl Queue {
     fn take_at(&mut self, at: usize) -> Option<(PublishToken, Delivery)> {
         let Some(Waiting::Delivery(..)) = self.ordered.get(at) else { return None };
         let Some(Waiting::Delivery(token, delivery)) = self.ordered.remove(at) else { return None };
+        self.uncount(&delivery);
+        Some((token, delivery))
+    }
+
+    /// A delivery left the ordered lane.
+    fn uncount(&mut self, delivery: &Delivery) {
         self.qos0 = self.qos0.saturating_sub(u32::from(delivery.qos == Qos::AtMostOnce));
         self.ordered_bytes = self.ordered_bytes.saturating_sub(delivery.cost());
-        Some((token, delivery))
     }
 }
