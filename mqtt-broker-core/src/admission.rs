@@ -210,8 +210,9 @@ impl<P: Policy> Core<P> {
         };
         let granted = expiry.min(self.config.max_session_expiry);
         let Some(client) = self.clients.slots.at_mut(index) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
-        (client.version, client.expiry, client.will) = (version, granted, will);
         let Some(conn) = self.connections.get_mut(id) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
+        (client.version, client.listener) = (version, conn.peer.listener);
+        (client.expiry, client.will) = (granted, will);
         conn.phase = match core::mem::replace(&mut conn.phase, Phase::Closing) {
             Phase::Handshake(mut connection) => {
                 let accept = Accept {

@@ -1,8 +1,10 @@
 //! Sessions by client identifier: who they belong to, what they subscribed to, and where they live.
+use crate::connections::Conn;
 use crate::local::LocalQueue;
 use crate::retained::Replay;
 use crate::slots::{Id, Slots};
 use crate::wills::Will;
+use crate::{ClientInfo, Peer};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -38,6 +40,8 @@ pub(crate) struct Client {
     /// Whose session this is: nobody else may take it over (S8).
     pub(crate) user_name: Option<Box<str>>,
     pub(crate) version: Version,
+    /// Of its last connection.
+    pub(crate) listener: u32,
     /// Where the session lives: in a connection, or here.
     pub(crate) home: Home,
     /// Seconds it outlives its connection; `u32::MAX` for ever.
@@ -70,6 +74,7 @@ impl Client {
             id,
             user_name,
             version,
+            listener: 0,
             home: Home::Connection(connection),
             expiry: 0,
             will: None,
@@ -95,6 +100,18 @@ impl Client {
 
     pub(crate) fn is_local(&self) -> bool {
         matches!(self.home, Home::Local(_))
+    }
+
+    /// Where it comes from; of a client that is away, only by which listener it came last.
+    pub(crate) fn peer(&self, connections: &Slots<Conn>) -> Peer {
+        let away = Peer::new(None, self.listener);
+        self.connection().and_then(|id| connections.get(id)).map_or(away, |conn| *conn.peer)
+    }
+
+    /// Who it is, for the policy.
+    pub(crate) fn info<'a>(&'a self, peer: &'a Peer) -> ClientInfo<'a> {
+        let Self { id, user_name, version, .. } = self;
+        ClientInfo { client_id: id.as_str(), user_name: user_name.as_deref(), peer, version: *version }
     }
 
     pub(crate) fn subscriptions(&self) -> &[TopicFilterBuf] {

@@ -126,7 +126,7 @@ impl<P: Policy> Core<P> {
             SessionEvent::Released(token) => self.acknowledge(id, token, ReasonCode::SUCCESS),
             SessionEvent::Completed { .. } => self.recharge_connection(id),
             SessionEvent::Subscribe(subscribe, token) => self.subscribe(now, id, &subscribe, token),
-            SessionEvent::Unsubscribe(unsubscribe, token) => self.unsubscribe(id, &unsubscribe, token),
+            SessionEvent::Unsubscribe(unsubscribe, token) => self.unsubscribe(now, id, &unsubscribe, token),
             SessionEvent::Disconnect(disconnect) => self.goodbye(now, id, &disconnect),
             // The others are the client's end.
             _ => {}
@@ -240,13 +240,7 @@ impl<P: Policy> Core<P> {
 
     /// Who a connection belongs to, for the policy.
     pub(crate) fn info<'a>(clients: &'a Clients, conn: &'a Conn) -> Option<ClientInfo<'a>> {
-        let client = clients.slots.at(conn.client()?)?;
-        Some(ClientInfo {
-            client_id: client.id.as_str(),
-            user_name: client.user_name.as_deref(),
-            peer: &conn.peer,
-            version: client.version,
-        })
+        Some(clients.slots.at(conn.client()?)?.info(&conn.peer))
     }
 
     pub(crate) fn client_id(&self, index: u32) -> Option<ClientId> {

@@ -21,6 +21,8 @@ pub(crate) enum Deferred {
     Publish { connection: Id, token: AckToken, message: Message, qos: Qos, retain: bool },
     /// A SUBSCRIBE, up to one of its filters; its SUBACK is held.
     Subscribe { connection: Id, request: Box<HeldSubscribe> },
+    /// An UNSUBSCRIBE, up to one of its filters; its UNSUBACK is held.
+    Unsubscribe { connection: Id, request: Box<HeldUnsubscribe> },
     /// A will that fires.
     Will(Box<DueWill>),
     /// A message of the embedding program.
@@ -34,6 +36,16 @@ pub(crate) struct HeldSubscribe {
     pub(crate) identifier: Option<u32>,
     /// The filters that are not decided, last first; the last one here is the one that waits.
     pub(crate) rest: Vec<(TopicFilterBuf, SubscribeOptions)>,
+    /// One code for each filter that was decided.
+    pub(crate) codes: Vec<ReasonCode>,
+}
+
+/// An UNSUBSCRIBE that was answered in part.
+#[derive(Debug)]
+pub(crate) struct HeldUnsubscribe {
+    pub(crate) token: RequestToken,
+    /// The filters that are not decided, last first; the last one here is the one that waits.
+    pub(crate) rest: Vec<TopicFilterBuf>,
     /// One code for each filter that was decided.
     pub(crate) codes: Vec<ReasonCode>,
 }
@@ -97,6 +109,10 @@ impl<P: Policy> Core<P> {
             Deferred::Subscribe { connection, request } => {
                 self.end_wait(now, connection);
                 self.subscribe_decided(now, connection, *request, verdict);
+            }
+            Deferred::Unsubscribe { connection, request } => {
+                self.end_wait(now, connection);
+                self.unsubscribe_decided(now, connection, *request, verdict);
             }
             Deferred::Will(due) => match verdict {
                 Ok(()) => self.route_will(now, &due),

@@ -10,7 +10,7 @@ use crate::event::Drop;
 use crate::retained::Step;
 use crate::routes::Target;
 use crate::slots::Id;
-use crate::{Decision, LocalId, Origin, Overflow, Policy, PublishRequest};
+use crate::{Decision, LocalId, Origin, Overflow, Policy, PublishRequest, ReceiveRequest};
 use mqtt_session::codec::{OutBuf, Properties, Qos, ReasonCode};
 use mqtt_session::{
     AckToken, Connection, Delivery, Forwarded, Instant, Message, Place, Publication, Received, Transmit,
@@ -156,13 +156,29 @@ impl<P: Policy> Core<P> {
         let mut targets = core::mem::take(&mut self.targets);
         self.routes.find(publication.topic, origin, &mut targets);
         // v5 [MQTT-4.5.0-1] v4 [MQTT-4.5.0-1]: every session with a matching subscription.
-        let matched = targets.list.len();
+        let (matched, mut denied) = (targets.list.len(), 0);
         for place in 0..matched {
             let Some(target) = targets.list.get(place).copied() else { break };
+            if target.each && !self.may_receive(target.client, publication) {
+                denied += 1;
+                continue;
+            }
             self.send(now, publisher, &target, targets.ids(&target), publication, &mut message);
         }
         self.targets = targets;
-        matched
+        matched - denied
+    }
+
+    /// Asks the policy about one message for one client.
+    pub(crate) fn may_receive(&mut self, index: u32, publication: &Publication<'_>) -> bool {
+        let Some(client) = self.clients.slots.at(index) else { return false };
+        let peer = client.peer(&self.connections);
+        let may = self.policy.receive(&ReceiveRequest { client: client.info(&peer), publication });
+        if !may {
+            let id = client.id.clone();
+            self.dropped(Some(&id), Drop::Denied(ReasonCode::NOT_AUTHORIZED));
+        }
+        may
     }
 
     fn retain(&mut self, now: Instant, publication: &Publication<'_>, message: &mut Option<Message>) {
@@ -354,9 +370,16 @@ impl<P: Policy> Core<P> {
     fn fill(&mut self, now: Instant, id: Id, index: u32, place: Place) -> bool {
         let Some(client) = self.clients.slots.at_mut(index) else { return true };
         let at = client.replays.iter().position(|replay| replay.place == place);
-        let step = at
-            .and_then(|at| client.replays.get_mut(at))
-            .map_or(Step::Done, |replay| replay.playback.step(now, &self.retained));
+        let (step, each) = at.and_then(|at| client.replays.get_mut(at)).map_or((Step::Done, false), |replay| {
+            (replay.playback.step(now, &self.retained), replay.playback.wanted.each)
+        });
+        if let Step::Deliver(delivery) = &step
+            && each
+            && !self.may_receive(index, &publication_of(delivery))
+        {
+            return true;
+        }
+        let Some(client) = self.clients.slots.at_mut(index) else { return true };
         let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) else { return true };
         match step {
             Step::Deliver(delivery) => {
@@ -427,4 +450,11 @@ impl<P: Policy> Core<P> {
         conn.stalled = true;
         self.release_waiters(now, id);
     }
+}
+
+/// A message as it was published, for the policy; of its expiry only the moment is kept, so it is not among the properties.
+pub(crate) fn publication_of(delivery: &Delivery) -> Publication<'_> {
+    let Delivery { message, qos, retain, .. } = delivery;
+    let (topic, payload, properties) = (message.topic(), message.payload(), message.properties());
+    Publication { topic, payload, qos: *qos, retain: *retain, properties }
 }

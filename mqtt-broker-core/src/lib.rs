@@ -42,7 +42,7 @@ pub use event::{Cause, Drop, Event, EventMask};
 pub use local::{LocalError, LocalId};
 pub use mqtt_session::{self as session, Delivery, Instant, Message, Publication, codec, topic};
 pub use policy::{
-    AllowAll, ClientInfo, ConnectRequest, Decision, DenyAll, Origin, Peer, Policy, PublishRequest, SubscribeRequest,
-    Ticket,
+    AllowAll, ClientInfo, ConnectRequest, Decision, DenyAll, Origin, Peer, Policy, PublishRequest, ReceiveRequest,
+    SubscribeRequest, Ticket, UnsubscribeRequest,
 };
 pub use stats::Stats;

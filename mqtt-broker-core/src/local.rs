@@ -101,7 +101,9 @@ impl<P: Policy> Core<P> {
         if client.subscriptions().len() >= self.config.max_subscriptions && !self.routes.contains(filter, index) {
             return Err(LocalError::Full);
         }
-        let subscription = routes::Subscription::new(options, options.qos, None);
+        // nobody is asked what the program may hear of its own broker
+        let wanted = Wanted { qos: options.qos, each: false, id: 0 };
+        let subscription = routes::Subscription::new(options, wanted);
         let old = self.routes.insert(filter, index, subscription).map_err(|_| LocalError::Full)?;
         client.add_subscription(filter);
         let wants_retained = match options.retain_handling {
@@ -110,7 +112,6 @@ impl<P: Policy> Core<P> {
             RetainHandling::Never => false,
         };
         if wants_retained && !self.retained.is_empty() {
-            let wanted = Wanted { qos: options.qos, id: 0 };
             if filter.has_wildcard() {
                 if let Home::Local(queue) = &mut client.home {
                     // one that is still under way for the same filter begins anew

@@ -22,7 +22,8 @@ impl Peer {
 }
 
 /// The answer to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Decision {
     /// Yes.
     Allow,
@@ -101,9 +102,78 @@ pub struct SubscribeRequest<'a> {
     pub ticket: Ticket,
 }
 
+/// One filter of an UNSUBSCRIBE.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct UnsubscribeRequest<'a> {
+    /// Who.
+    pub client: ClientInfo<'a>,
+    /// The filter, as the client wrote it.
+    pub filter: TopicFilter<'a>,
+    /// To put the decision off.
+    pub ticket: Ticket,
+}
+
+/// A message on its way to one client.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ReceiveRequest<'a> {
+    /// For whom.
+    pub client: ClientInfo<'a>,
+    /// The message.
+    pub publication: &'a Publication<'a>,
+}
+
 /// Who may do what. There are no defaults: what is allowed has to be written out.
 ///
 /// Methods are called inside the broker's own calls and must not block: what takes long answers [`Decision::Defer`].
+///
+/// # Examples
+///
+/// Everybody may use the topics below their own user name, and read `news/#`:
+///
+/// ```
+/// use mqtt_broker_core::{
+///     ClientInfo, ConnectRequest, Decision, Origin, Policy, PublishRequest, ReceiveRequest, SubscribeRequest,
+///     UnsubscribeRequest, codec::ReasonCode, topic::TopicFilter,
+/// };
+///
+/// struct Homes;
+///
+/// fn is_home(client: &ClientInfo<'_>, text: &str) -> bool {
+///     client.user_name.is_some_and(|user| text.split_once('/').is_some_and(|(first, _)| first == user))
+/// }
+///
+/// fn answer(yes: bool) -> Decision {
+///     if yes { Decision::Allow } else { Decision::Deny(ReasonCode::NOT_AUTHORIZED) }
+/// }
+///
+/// impl Policy for Homes {
+///     fn connect(&mut self, request: &ConnectRequest<'_>) -> Decision {
+///         answer(request.client.user_name.is_some_and(|user| !user.contains(['+', '#', '/'])))
+///     }
+///     fn publish(&mut self, request: &PublishRequest<'_>) -> Decision {
+///         match &request.origin {
+///             Origin::Client(client) | Origin::Will(client) => answer(is_home(client, request.publication.topic.as_str())),
+///             _ => Decision::Allow,
+///         }
+///     }
+///     fn subscribe(&mut self, request: &SubscribeRequest<'_>) -> Decision {
+///         let filter = request.filter.as_str();
+///         answer(is_home(&request.client, filter) || filter.starts_with("news/"))
+///     }
+///     fn unsubscribe(&mut self, _: &UnsubscribeRequest<'_>) -> Decision {
+///         Decision::Allow
+///     }
+///     fn receives_all(&mut self, _: &ClientInfo<'_>, _: TopicFilter<'_>) -> bool {
+///         true // whoever may subscribe may receive
+///     }
+///     fn receive(&mut self, request: &ReceiveRequest<'_>) -> bool {
+///         let topic = request.publication.topic.as_str();
+///         is_home(&request.client, topic) || topic.starts_with("news/")
+///     }
+/// }
+/// ```
 pub trait Policy {
     /// May this client connect? The user name it gave becomes the identity its session is bound to.
     fn connect(&mut self, request: &ConnectRequest<'_>) -> Decision;
@@ -111,6 +181,16 @@ pub trait Policy {
     fn publish(&mut self, request: &PublishRequest<'_>) -> Decision;
     /// May this client subscribe to this filter? Asked for every filter.
     fn subscribe(&mut self, request: &SubscribeRequest<'_>) -> Decision;
+    /// May this client end its subscription to this filter? Asked for every filter. Before 5.0 a client cannot be told that it
+    /// may not.
+    fn unsubscribe(&mut self, request: &UnsubscribeRequest<'_>) -> Decision;
+    /// May this client receive every message that comes by its subscription to `filter`, which it was allowed? The answer is
+    /// kept with the subscription: with `true` a message costs nothing, with `false` [`receive`](Self::receive) is asked about
+    /// each.
+    fn receives_all(&mut self, client: &ClientInfo<'_>, filter: TopicFilter<'_>) -> bool;
+    /// May this client receive this message? Asked for each message of a subscription whose messages it may not all receive,
+    /// retained ones too. Cannot be put off.
+    fn receive(&mut self, request: &ReceiveRequest<'_>) -> bool;
 }
 
 /// Allows everything to everybody. For tests, and for networks where everybody is trusted.
@@ -127,6 +207,15 @@ impl Policy for AllowAll {
     fn subscribe(&mut self, _: &SubscribeRequest<'_>) -> Decision {
         Decision::Allow
     }
+    fn unsubscribe(&mut self, _: &UnsubscribeRequest<'_>) -> Decision {
+        Decision::Allow
+    }
+    fn receives_all(&mut self, _: &ClientInfo<'_>, _: TopicFilter<'_>) -> bool {
+        true
+    }
+    fn receive(&mut self, _: &ReceiveRequest<'_>) -> bool {
+        true
+    }
 }
 
 /// Denies everything to everybody.
@@ -142,5 +231,14 @@ impl Policy for DenyAll {
     }
     fn subscribe(&mut self, _: &SubscribeRequest<'_>) -> Decision {
         Decision::Deny(ReasonCode::NOT_AUTHORIZED)
+    }
+    fn unsubscribe(&mut self, _: &UnsubscribeRequest<'_>) -> Decision {
+        Decision::Deny(ReasonCode::NOT_AUTHORIZED)
+    }
+    fn receives_all(&mut self, _: &ClientInfo<'_>, _: TopicFilter<'_>) -> bool {
+        false
+    }
+    fn receive(&mut self, _: &ReceiveRequest<'_>) -> bool {
+        false
     }
 }

@@ -1,11 +1,12 @@
 //! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 to 3.11).
 use crate::admission::granted;
 use crate::core_state::Core;
-use crate::deferred::{Deferred, HeldSubscribe};
+use crate::deferred::{Deferred, HeldSubscribe, HeldUnsubscribe};
+use crate::delivery::publication_of;
 use crate::retained::{Replay, Wanted};
 use crate::routes;
 use crate::slots::Id;
-use crate::{Decision, Event, Policy, SubscribeRequest};
+use crate::{Decision, Event, Policy, SubscribeRequest, UnsubscribeRequest};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mqtt_session::codec::{Properties, ReasonCode, RetainHandling, Subscribe, Subscription, Unsubscribe};
@@ -130,8 +131,11 @@ impl<P: Policy> Core<P> {
             return ReasonCode::QUOTA_EXCEEDED;
         }
         let qos = granted(options.qos, self.config.server.maximum_qos);
+        let peer = client.peer(&self.connections);
+        let each = !self.policy.receives_all(&client.info(&peer), filter);
+        let wanted = Wanted { qos, each, id: identifier.unwrap_or(0) };
         // [X5-SUB-4]: the identifier is replaced too, or cleared.
-        let Ok(old) = self.routes.insert(filter, index, routes::Subscription::new(options, qos, identifier)) else {
+        let Ok(old) = self.routes.insert(filter, index, routes::Subscription::new(options, wanted)) else {
             return ReasonCode::QUOTA_EXCEEDED;
         };
         client.add_subscription(filter);
@@ -146,7 +150,7 @@ impl<P: Policy> Core<P> {
             RetainHandling::Never => false,
         };
         if wants_retained {
-            self.replay(now, index, filter, Wanted { qos, id: identifier.unwrap_or(0) });
+            self.replay(now, index, filter, wanted);
         }
         ReasonCode(qos as u8)
     }
@@ -159,7 +163,9 @@ impl<P: Policy> Core<P> {
         }
         if !filter.has_wildcard() {
             let name = TopicName::from_bytes(filter.as_bytes());
-            if let Some(delivery) = name.ok().and_then(|name| self.retained.get(now, name, wanted)) {
+            if let Some(delivery) = name.ok().and_then(|name| self.retained.get(now, name, wanted))
+                && (!wanted.each || self.may_receive(index, &publication_of(&delivery)))
+            {
                 self.enqueue(now, index, delivery);
             }
             return;
@@ -190,18 +196,76 @@ impl<P: Policy> Core<P> {
     }
 
     /// An UNSUBSCRIBE: its filters one after the other, and one UNSUBACK (v5 [MQTT-3.10.4-6] v4 [MQTT-3.10.4-6]).
-    pub(crate) fn unsubscribe(&mut self, id: Id, unsubscribe: &Unsubscribe<'_>, token: RequestToken) {
-        let Some(index) = self.connections.get(id).and_then(|conn| conn.client()) else { return };
+    pub(crate) fn unsubscribe(&mut self, now: Instant, id: Id, unsubscribe: &Unsubscribe<'_>, token: RequestToken) {
         let mut codes = Vec::new();
-        for filter in unsubscribe.filters.iter().flatten() {
-            codes.push(self.remove_subscription(index, filter));
+        let mut filters = unsubscribe.filters.iter().flatten();
+        while let Some(filter) = filters.next() {
+            match self.judge_unsubscribe(id, filter) {
+                Some(code) => codes.push(code),
+                None => {
+                    let mut rest: Vec<_> = core::iter::once(filter).chain(filters).map(Into::into).collect();
+                    rest.reverse();
+                    return self.hold_unsubscribe(now, id, HeldUnsubscribe { token, rest, codes });
+                }
+            }
         }
-        if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
-            connection.unsuback(token, &codes, Properties::EMPTY);
+        self.unsuback(id, token, &codes);
+    }
+
+    /// The policy has spoken on the next filter of an UNSUBSCRIBE that was held.
+    pub(crate) fn unsubscribe_decided(
+        &mut self,
+        now: Instant,
+        id: Id,
+        held: HeldUnsubscribe,
+        verdict: Result<(), ReasonCode>,
+    ) {
+        let HeldUnsubscribe { token, mut rest, mut codes } = held;
+        let mut verdict = Some(verdict);
+        while let Some(filter) = rest.pop() {
+            let code = match verdict.take() {
+                Some(Ok(())) => Some(self.remove_subscription(id, filter.as_filter())),
+                Some(Err(reason)) => Some(unsuback_code(reason)),
+                None => self.judge_unsubscribe(id, filter.as_filter()),
+            };
+            let Some(code) = code else {
+                rest.push(filter);
+                return self.hold_unsubscribe(now, id, HeldUnsubscribe { token, rest, codes });
+            };
+            codes.push(code);
+        }
+        self.unsuback(id, token, &codes);
+        self.touch(now, id);
+    }
+
+    /// The code for one filter; `None`: the policy has put it off.
+    fn judge_unsubscribe(&mut self, id: Id, filter: TopicFilter<'_>) -> Option<ReasonCode> {
+        let ticket = self.next_ticket();
+        let conn = self.connections.get(id);
+        let Some(client) = conn.and_then(|conn| Self::info(&self.clients, conn)) else {
+            return Some(ReasonCode::UNSPECIFIED_ERROR);
+        };
+        match self.policy.unsubscribe(&UnsubscribeRequest { client, filter, ticket }) {
+            Decision::Allow => Some(self.remove_subscription(id, filter)),
+            Decision::Deny(reason) => Some(unsuback_code(reason)),
+            Decision::Defer(_) => None,
         }
     }
 
-    fn remove_subscription(&mut self, index: u32, filter: TopicFilter<'_>) -> ReasonCode {
+    fn hold_unsubscribe(&mut self, now: Instant, id: Id, held: HeldUnsubscribe) {
+        self.defer(now, Deferred::Unsubscribe { connection: id, request: Box::new(held) }, Some(id));
+    }
+
+    fn unsuback(&mut self, id: Id, token: RequestToken, codes: &[ReasonCode]) {
+        if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
+            connection.unsuback(token, codes, Properties::EMPTY);
+        }
+    }
+
+    fn remove_subscription(&mut self, id: Id, filter: TopicFilter<'_>) -> ReasonCode {
+        let Some(index) = self.connections.get(id).and_then(|conn| conn.client()) else {
+            return ReasonCode::UNSPECIFIED_ERROR; // gone meanwhile: nobody reads the code
+        };
         // v5 [MQTT-3.10.4-2] v4 [MQTT-3.10.4-2]: nothing new is added; what was begun is finished ([MQTT-3.10.4-3]).
         if self.routes.remove(filter, index).is_none() {
             return ReasonCode::NO_SUBSCRIPTION_EXISTED;
@@ -228,6 +292,17 @@ fn suback_code(reason: ReasonCode) -> ReasonCode {
         | ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
         | ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED
         | ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED => reason,
+        _ => ReasonCode::UNSPECIFIED_ERROR,
+    }
+}
+
+/// A refusal that UNSUBACK has no code for is unspecified (section 3.11.3).
+fn unsuback_code(reason: ReasonCode) -> ReasonCode {
+    match reason {
+        ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR
+        | ReasonCode::NOT_AUTHORIZED
+        | ReasonCode::TOPIC_FILTER_INVALID
+        | ReasonCode::PACKET_IDENTIFIER_IN_USE => reason,
         _ => ReasonCode::UNSPECIFIED_ERROR,
     }
 }

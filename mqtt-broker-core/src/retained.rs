@@ -88,10 +88,12 @@ impl Retained {
     }
 }
 
-/// What a subscription wants of retained messages.
+/// What a subscription was granted, as far as it counts for each message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
     pub(crate) qos: Qos,
+    /// Whether the policy is asked about each message.
+    pub(crate) each: bool,
     /// Subscription Identifier, 0 for none.
     pub(crate) id: u32,
 }
@@ -119,7 +121,7 @@ pub(crate) struct Replay {
 #[derive(Debug)]
 pub(crate) struct Playback {
     cursor: Cursor,
-    wanted: Wanted,
+    pub(crate) wanted: Wanted,
 }
 
 /// One step of a replay.

@@ -1,4 +1,5 @@
 //! Which sessions want a message: the subscription trie, and the merging of overlapping subscriptions.
+use crate::retained::Wanted;
 use alloc::vec::Vec;
 use mqtt_session::codec::{Qos, SubscribeOptions};
 use mqtt_session::topic::{Full, HashSeed, SubscriptionTrie, TopicFilter, TopicName};
@@ -10,13 +11,17 @@ pub(crate) struct Subscription {
     pub(crate) qos: Qos,
     pub(crate) no_local: bool,
     pub(crate) retain_as_published: bool,
+    /// Whether the policy is asked about each message.
+    pub(crate) each: bool,
     /// Subscription Identifier, 0 for none.
     pub(crate) id: u32,
 }
 
 impl Subscription {
-    pub(crate) fn new(options: SubscribeOptions, qos: Qos, id: Option<u32>) -> Self {
-        Self { qos, no_local: options.no_local, retain_as_published: options.retain_as_published, id: id.unwrap_or(0) }
+    pub(crate) fn new(options: SubscribeOptions, wanted: Wanted) -> Self {
+        let SubscribeOptions { no_local, retain_as_published, .. } = options;
+        let Wanted { qos, each, id } = wanted;
+        Self { qos, no_local, retain_as_published, each, id }
     }
 }
 
@@ -26,6 +31,8 @@ pub(crate) struct Target {
     pub(crate) client: u32,
     pub(crate) qos: Qos,
     pub(crate) retain_as_published: bool,
+    /// Whether the policy is asked about this copy: none of its subscriptions may receive all.
+    pub(crate) each: bool,
     id: u32,
     /// Whether further identifiers of this target are in [`Targets::more`].
     has_more: bool,
@@ -115,14 +122,15 @@ impl Routes {
             let Some(mark) = marks.get_mut(client as usize) else { return };
             if mark.0 != serial {
                 *mark = (serial, u32::try_from(targets.list.len()).unwrap_or(u32::MAX));
-                let Subscription { qos, retain_as_published, id, .. } = *subscription;
-                targets.list.push(Target { client, qos, retain_as_published, id, has_more: false });
+                let Subscription { qos, retain_as_published, each, id, .. } = *subscription;
+                targets.list.push(Target { client, qos, retain_as_published, each, id, has_more: false });
                 return;
             }
             let Some(target) = targets.list.get_mut(mark.1 as usize) else { return };
             // v5 [MQTT-3.3.4-2] v4 [MQTT-3.3.5-1]: one copy, at the highest QoS granted.
             target.qos = target.qos.max(subscription.qos);
             target.retain_as_published |= subscription.retain_as_published;
+            target.each &= subscription.each;
             // v5 [MQTT-3.3.4-4] [X5-PUB-9]: the copy lists the identifier of every matching subscription, repeats included.
             match (target.id, subscription.id) {
                 (_, 0) => {}

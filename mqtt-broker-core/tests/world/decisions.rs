@@ -5,7 +5,8 @@ use mqtt_broker_core::codec::{
     TopicFilter, Utf8, Version,
 };
 use mqtt_broker_core::{
-    Config, ConnectRequest, Decision, DenyAll, Origin, Policy, PublishRequest, SubscribeRequest, Ticket,
+    ClientInfo, Config, ConnectRequest, Decision, DenyAll, Origin, Policy, PublishRequest, ReceiveRequest,
+    SubscribeRequest, Ticket, UnsubscribeRequest,
 };
 
 /// Users `alice` and `bob`, whose password is their name; topics that begin with `no` are denied, with `later` deferred.
@@ -54,6 +55,15 @@ impl Policy for House {
     }
     fn subscribe(&mut self, request: &SubscribeRequest<'_>) -> Decision {
         self.topic(request.filter.as_str(), request.ticket)
+    }
+    fn unsubscribe(&mut self, _: &UnsubscribeRequest<'_>) -> Decision {
+        Decision::Allow
+    }
+    fn receives_all(&mut self, _: &ClientInfo<'_>, _: TopicFilter<'_>) -> bool {
+        true
+    }
+    fn receive(&mut self, _: &ReceiveRequest<'_>) -> bool {
+        true
     }
 }
 
@@ -244,7 +254,7 @@ fn a_deferred_publish_holds_its_acknowledgement_and_what_follows() {
             assert!(
                 world.received(client).is_empty() && world.messages(watcher).is_empty() && !world.links[client].reading
             );
-            decide(&mut world, decision);
+            decide(&mut world, decision.clone());
             let mut received = world.received(client);
             received.sort_unstable();
             assert_eq!(received, ["PINGRESP".to_string(), format!("{ack} id1{reason}")]);

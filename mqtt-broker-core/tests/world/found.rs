@@ -5,8 +5,8 @@ use mqtt_broker_core::codec::{
     Subscriptions, TopicFilter, TopicName, Version,
 };
 use mqtt_broker_core::{
-    AllowAll, Config, ConnectRequest, Decision, Event, Overflow, Policy, Publication, PublishRequest, SubscribeRequest,
-    Ticket,
+    AllowAll, ClientInfo, Config, ConnectRequest, Decision, Event, Overflow, Policy, Publication, PublishRequest,
+    ReceiveRequest, SubscribeRequest, Ticket, UnsubscribeRequest,
 };
 
 const KIB: usize = 1024;
@@ -475,6 +475,15 @@ impl Policy for Notes {
     }
     fn subscribe(&mut self, _: &SubscribeRequest<'_>) -> Decision {
         Decision::Allow
+    }
+    fn unsubscribe(&mut self, _: &UnsubscribeRequest<'_>) -> Decision {
+        Decision::Allow
+    }
+    fn receives_all(&mut self, _: &ClientInfo<'_>, _: TopicFilter<'_>) -> bool {
+        true
+    }
+    fn receive(&mut self, _: &ReceiveRequest<'_>) -> bool {
+        true
     }
 }
 

@@ -1,10 +1,10 @@
 //! Clients of the embedding program: no socket, no encoded byte, the same routing as everybody's.
 use crate::harness::*;
-use mqtt_broker_core::codec::{Qos, RetainHandling, SubscribeOptions, TopicFilter, TopicName, Version};
+use mqtt_broker_core::codec::{Qos, ReasonCode, RetainHandling, SubscribeOptions, TopicFilter, TopicName, Version};
 use mqtt_broker_core::session::QueueLimits;
 use mqtt_broker_core::{
-    AllowAll, ConnectRequest, Decision, LocalError, LocalId, Overflow, Policy, Publication, PublishRequest,
-    SubscribeRequest,
+    AllowAll, ClientInfo, ConnectRequest, Decision, LocalError, LocalId, Overflow, Policy, Publication, PublishRequest,
+    ReceiveRequest, SubscribeRequest, UnsubscribeRequest,
 };
 
 const ROOM: QueueLimits = QueueLimits { messages: 1_000, bytes: 1 << 20 };
@@ -162,13 +162,22 @@ impl Policy for Strict {
     }
     fn publish(&mut self, request: &PublishRequest<'_>) -> Decision {
         match request.publication.topic.as_bytes() {
-            b"no" => Decision::Deny(mqtt_broker_core::codec::ReasonCode::NOT_AUTHORIZED),
+            b"no" => Decision::Deny(ReasonCode::NOT_AUTHORIZED),
             b"later" => Decision::Defer(request.ticket),
             _ => Decision::Allow,
         }
     }
     fn subscribe(&mut self, _: &SubscribeRequest<'_>) -> Decision {
-        Decision::Deny(mqtt_broker_core::codec::ReasonCode::NOT_AUTHORIZED)
+        Decision::Deny(ReasonCode::NOT_AUTHORIZED)
+    }
+    fn unsubscribe(&mut self, _: &UnsubscribeRequest<'_>) -> Decision {
+        Decision::Deny(ReasonCode::NOT_AUTHORIZED)
+    }
+    fn receives_all(&mut self, _: &ClientInfo<'_>, _: TopicFilter<'_>) -> bool {
+        false
+    }
+    fn receive(&mut self, _: &ReceiveRequest<'_>) -> bool {
+        false
     }
 }
 

@@ -19,6 +19,7 @@ mod limits;
 mod local;
 mod publishing;
 mod retained;
+mod rights;
 
 mod sessions;
 mod storm;

@@ -3,7 +3,11 @@
 use crate::Failure;
 use crate::passwords::Passwords;
 use mio::Waker;
-use mqtt_broker_core::{ConnectRequest, Decision, Policy, PublishRequest, SubscribeRequest, Ticket};
+use mqtt_broker_core::topic::TopicFilter;
+use mqtt_broker_core::{
+    ClientInfo, ConnectRequest, Decision, Policy, PublishRequest, ReceiveRequest, SubscribeRequest, Ticket,
+    UnsubscribeRequest,
+};
 use mqtt_codec::ReasonCode;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 
@@ -42,6 +46,18 @@ impl Policy for Accounts {
 
     fn subscribe(&mut self, _: &SubscribeRequest<'_>) -> Decision {
         Decision::Allow
+    }
+
+    fn unsubscribe(&mut self, _: &UnsubscribeRequest<'_>) -> Decision {
+        Decision::Allow
+    }
+
+    fn receives_all(&mut self, _: &ClientInfo<'_>, _: TopicFilter<'_>) -> bool {
+        true
+    }
+
+    fn receive(&mut self, _: &ReceiveRequest<'_>) -> bool {
+        true
     }
 }
 
