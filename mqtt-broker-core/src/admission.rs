@@ -51,11 +51,15 @@ impl<P: Policy> Core<P> {
         let joining = Box::new(Joining {
             client_id,
             assigned,
-            user_name: connect.user_name.map(|name| name.as_str().into()),
+            // what the transport has proven counts for more than what the client says
+            user_name: match &conn.peer.identity {
+                Some(identity) => Some((**identity).into()),
+                None => connect.user_name.map(|name| name.as_str().into()),
+            },
             version: connect.version,
             clean_start: connect.clean_start,
             expiry: asked_expiry(connect, self.config.session_expiry_v3),
-            will: connect.will.as_ref().map(|will| Box::new(Will::new(now, will, *conn.peer))),
+            will: connect.will.as_ref().map(|will| Box::new(Will::new(now, will, (*conn.peer).clone()))),
         });
         let decision = self.policy.connect(&ConnectRequest { client: joining.info(&conn.peer), connect, ticket });
         let phase = core::mem::replace(&mut conn.phase, Phase::Closing);

@@ -65,6 +65,12 @@ impl<P: Policy> Broker<P> {
         Ok(ConnectionId(id))
     }
 
+    /// What the host has learnt of the peer since it opened the transport: a proxy's word, say. Only before CONNECT; after it, and
+    /// for a stale `id`, nothing changes.
+    pub fn set_peer(&mut self, id: ConnectionId, peer: Peer) {
+        self.core.set_peer(id.0, peer);
+    }
+
     /// Bytes came. All are taken: what cannot be worked off now (the connection is paused) is kept.
     pub fn handle_input(&mut self, now: Instant, id: ConnectionId, bytes: &[u8]) {
         let now = self.clock(now);

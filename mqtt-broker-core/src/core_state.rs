@@ -8,7 +8,7 @@ use crate::retained::Retained;
 use crate::routes::{Routes, Targets};
 use crate::slots::{Id, Slots};
 use crate::wills::DueWill;
-use crate::{ClientId, ClientInfo, Config, Decision, Event, Policy, Ready, Stats};
+use crate::{ClientId, ClientInfo, Config, Decision, Event, Peer, Policy, Ready, Stats};
 use alloc::collections::{BTreeMap, VecDeque};
 use mqtt_session::codec::{DecodeError, Packet, ReasonCode};
 use mqtt_session::topic::HashSeed;
@@ -90,6 +90,13 @@ impl<P: Policy> Core<P> {
             local_ready: VecDeque::new(),
             targets: Targets::default(),
             shutting_down: false,
+        }
+    }
+
+    /// What the host has learnt of a peer that has not sent its CONNECT.
+    pub(crate) fn set_peer(&mut self, id: Id, peer: Peer) {
+        if let Some(conn) = self.connections.get_mut(id).filter(|conn| matches!(conn.phase, Phase::Handshake(_))) {
+            *conn.peer = peer;
         }
     }
 

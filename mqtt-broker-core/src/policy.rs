@@ -1,23 +1,33 @@
 //! Decisions are the host's: who may connect, publish, subscribe.
+use alloc::sync::Arc;
 use core::net::SocketAddr;
 use mqtt_session::Publication;
 use mqtt_session::codec::{Connect, ReasonCode, SubscribeOptions, Version};
 use mqtt_session::topic::TopicFilter;
 
 /// Where a connection comes from, as the host knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Peer {
     /// The remote address, if there is one.
     pub address: Option<SocketAddr>,
     /// Which of the host's listeners took it: the host's own number.
     pub listener: u32,
+    /// Who the transport has proven it to be: the name in a TLS client certificate, say. It stands in the place of the user name.
+    pub identity: Option<Arc<str>>,
 }
 
 impl Peer {
     /// A connection from `address`, taken by `listener`.
     pub const fn new(address: Option<SocketAddr>, listener: u32) -> Self {
-        Self { address, listener }
+        Self { address, listener, identity: None }
+    }
+
+    /// The same, proven to be `identity` by its transport.
+    #[must_use]
+    pub fn with_identity(mut self, identity: impl Into<Arc<str>>) -> Self {
+        self.identity = Some(identity.into());
+        self
     }
 }
 
@@ -44,7 +54,7 @@ pub struct Ticket(pub(crate) u64);
 pub struct ClientInfo<'a> {
     /// Its client identifier, assigned or its own.
     pub client_id: &'a str,
-    /// Its user name.
+    /// Its user name, or the identity its transport has proven.
     pub user_name: Option<&'a str>,
     /// Where it comes from.
     pub peer: &'a Peer,

@@ -1,7 +1,7 @@
 //! CONNECT, CONNACK, takeover (sections 3.1, 3.2; wire reference 9 and 15).
 use crate::harness::*;
-use mqtt_broker_core::codec::{Packet, Properties, Property, Version};
-use mqtt_broker_core::{Cause, Event};
+use mqtt_broker_core::codec::{Packet, Properties, Property, Utf8, Version};
+use mqtt_broker_core::{AllowAll, Cause, Event, Peer};
 
 const ALL: [Version; 3] = [Version::V31, Version::V311, Version::V5];
 
@@ -251,4 +251,29 @@ fn shutting_down_tells_everybody_and_refuses_newcomers() {
     assert!(world.is_closed(new) && world.is_closed(old));
     assert_eq!(world.broker.connections(), 0);
     assert!(world.broker.handle_open(world.now, Default::default()).is_err());
+}
+
+#[test]
+fn what_the_transport_has_proven_stands_in_the_place_of_the_user_name() {
+    // S8: a session belongs to the identity in the certificate, whatever name its CONNECT gives
+    let mut world = World::new();
+    let connect = |world: &mut World<AllowAll>, proven: Option<&str>, says: Option<&'static str>| {
+        let name = world.open(Version::V5);
+        if let Some(proven) = proven {
+            world.broker.set_peer(world.links[name].id, Peer::default().with_identity(proven));
+        }
+        let mut connect = connect(Version::V5, "c1");
+        (connect.clean_start, connect.user_name) = (false, says.map(|name| Utf8::new(name).unwrap()));
+        world.send(name, Packet::Connect(connect));
+        (name, world.received_bytes(name)[3])
+    };
+    let (ann, accepted) = connect(&mut world, Some("ann"), None);
+    assert_eq!(accepted, 0);
+    let (_, thief) = connect(&mut world, Some("bob"), Some("ann"));
+    assert_eq!(thief, 0x87);
+    let (_, liar) = connect(&mut world, None, Some("bob"));
+    assert_eq!(liar, 0x87);
+    assert!(!world.is_closed(ann));
+    let (_, again) = connect(&mut world, Some("ann"), Some("bob"));
+    assert_eq!(again, 0);
 }
