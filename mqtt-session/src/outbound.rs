@@ -114,10 +114,12 @@ impl Outbound {
             }
             // v5 [MQTT-4.3.2-3], v5 [MQTT-4.3.3-3], v5 [MQTT-4.3.3-5], v4 [MQTT-2.3.1-3], v5 [MQTT-4.4.0-2], v5 [X5-PID-2]: any PUBACK, any PUBCOMP and a
             // PUBREC from 0x80 on end the exchange; nothing of it is sent again.
-            (Awaits::Puback(_), AckKind::Puback)
-            | (Awaits::Pubrec(_), AckKind::Pubrec)
-            | (Awaits::Pubcomp, AckKind::Pubcomp) => {
+            (Awaits::Puback(_), AckKind::Puback) | (Awaits::Pubrec(_), AckKind::Pubrec) => {
                 Ok(self.complete(id, window).map_or(Step::Nothing, |token| Step::Completed(token, ack.reason)))
+            }
+            // The PUBREC was the peer's word on the message. A PUBCOMP with 0x92 only says that its first one was lost on the way.
+            (Awaits::Pubcomp, AckKind::Pubcomp) => {
+                Ok(self.complete(id, window).map_or(Step::Nothing, |token| Step::Completed(token, ReasonCode::SUCCESS)))
             }
             // a peer that repeats its PUBREC gets the PUBREL again
             (Awaits::Pubcomp, AckKind::Pubrec) if accepted => {

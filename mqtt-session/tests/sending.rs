@@ -78,6 +78,20 @@ fn a_refusal_ends_the_exchange_and_only_the_exchange() {
     assert_eq!(server.sends(), "62 02 00 63");
 }
 
+// v5 [MQTT-4.3.3-4], v5 [X5-ACK-3]; found by the model: the end of a message that had arrived was reported as a refusal.
+#[test]
+fn a_pubcomp_that_was_lost_and_comes_again_as_not_found_does_not_make_a_refusal_of_the_message() {
+    let mut server = End::server(Version::V5);
+    server.delivers("a", "x", Qos::ExactlyOnce);
+    server.sends();
+    server.gets("50 02 00 01");
+    assert_eq!(server.sends(), "62 02 00 01");
+    // the client answers, forgets, and the answer is lost with the connection
+    let mut server = reconnects(server, &[]);
+    assert_eq!(server.sends(), "62 02 00 01");
+    assert!(matches!(server.gets("70 03 00 01 92")[..], [Seen::Completed(_, ReasonCode::SUCCESS)]));
+}
+
 // v5 [MQTT-2.2.1-5]
 #[test]
 fn an_acknowledgement_of_the_wrong_kind_ends_the_connection() {
