@@ -225,7 +225,7 @@ impl<P: Policy> Core<P> {
                     assigned_client_id: if assigned { Utf8::new(client_id.as_str()) } else { None },
                     // [X5-CACK-1]
                     session_expiry_interval: (granted != expiry).then_some(granted),
-                    properties: &[],
+                    ..Accept::default()
                 };
                 connection.accept(now, session, &self.config.server, &accept);
                 self.handshakes = self.handshakes.saturating_sub(1);

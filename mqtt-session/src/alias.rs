@@ -1,19 +1,20 @@
 //! Topic aliases that the peer sets (section 3.3.2.3.4). They live and die with the connection, and never in the session.
 use crate::Topic;
 use crate::error::Broken;
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mqtt_codec::ReasonCode;
 use mqtt_topic::{TopicName, TopicNameBuf};
 
 /// v5 [MQTT-3.3.2-7], v5 [X5-PUB-5]: one table for each connection and direction. This is the incoming one; none is sent.
 #[derive(Debug, Default)]
-pub(crate) struct Aliases(Option<Box<Table>>);
-
-#[derive(Debug, Default)]
-struct Table {
+pub(crate) struct Aliases {
     /// Alias 1 comes first.
     names: Vec<Option<TopicNameBuf>>,
+}
+
+/// The topic of a PUBLISH without an alias.
+pub(crate) fn plain(topic: Option<TopicName<'_>>) -> Result<Topic<'_>, Broken> {
+    topic.map(Topic::Borrowed).ok_or(("v5 [X5-PUB-3]", ReasonCode::PROTOCOL_ERROR))
 }
 
 impl Aliases {
@@ -21,13 +22,9 @@ impl Aliases {
     pub(crate) fn resolve<'p>(
         &mut self,
         topic: Option<TopicName<'p>>,
-        alias: Option<u16>,
+        alias: u16,
         maximum: u16,
     ) -> Result<Topic<'p>, Broken> {
-        let Some(alias) = alias else {
-            let topic = topic.ok_or(("v5 [X5-PUB-3]", ReasonCode::PROTOCOL_ERROR))?;
-            return Ok(Topic::Borrowed(topic));
-        };
         // v5 [X5-PUB-2], v5 [MQTT-3.3.2-8], v5 [MQTT-3.2.2-17], v5 [MQTT-3.2.2-18], v5 [MQTT-3.3.2-9], v5 [MQTT-3.3.2-11].
         if alias == 0 || alias > maximum {
             return Err(("v5 [X5-PUB-2]", ReasonCode::TOPIC_ALIAS_INVALID));
@@ -47,27 +44,24 @@ impl Aliases {
     }
 
     fn get(&self, at: usize) -> Option<&TopicNameBuf> {
-        self.0.as_ref()?.names.get(at)?.as_ref()
+        self.names.get(at)?.as_ref()
     }
 
     fn set(&mut self, at: usize, topic: TopicName<'_>) {
         if self.get(at).is_some_and(|name| name.as_name() == topic) {
             return; // said again: nothing to copy
         }
-        let table = self.0.get_or_insert_default();
-        if table.names.len() <= at {
-            table.names.resize(at + 1, None);
+        if self.names.len() <= at {
+            self.names.resize(at + 1, None);
         }
-        if let Some(slot) = table.names.get_mut(at) {
+        if let Some(slot) = self.names.get_mut(at) {
             *slot = Some(topic.into());
         }
     }
 
-    /// Bytes held, names included.
+    /// Heap bytes held, names included.
     pub(crate) fn memory(&self) -> usize {
-        self.0.as_ref().map_or(0, |table| {
-            let names: usize = table.names.iter().flatten().map(|name| name.as_name().as_bytes().len()).sum();
-            size_of::<Table>() + table.names.capacity() * size_of::<Option<TopicNameBuf>>() + names
-        })
+        let names: usize = self.names.iter().flatten().map(|name| name.as_name().as_bytes().len()).sum();
+        self.names.capacity() * size_of::<Option<TopicNameBuf>>() + names
     }
 }

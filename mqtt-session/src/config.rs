@@ -6,7 +6,7 @@ use mqtt_codec::{Property, Qos, Utf8};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerConfig {
-    /// How long a connection may stay without a whole CONNECT. Default 10 s.
+    /// How long a connection may stay without a whole CONNECT, and a client may take for each step of its authentication. Default 10 s.
     pub connect_timeout: Duration,
     /// The largest packet taken, bytes with fixed header. Default 1 MiB.
     pub maximum_packet_size: u32,
@@ -60,6 +60,8 @@ pub struct Accept<'a> {
     pub assigned_client_id: Option<Utf8<'a>>,
     /// The Session Expiry Interval in force, seconds, if it is not what the client asked for.
     pub session_expiry_interval: Option<u32>,
+    /// What the authentication exchange ends with, for a client that named a method; the method goes with it by itself.
+    pub authentication_data: Option<&'a [u8]>,
     /// Further properties (User Property, Response Information, ...).
     pub properties: &'a [Property<'a>],
 }

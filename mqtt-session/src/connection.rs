@@ -1,8 +1,10 @@
 //! One end of one connection: dispatches packets and commands to its parts, decides nothing itself.
+mod authentication;
 mod commands;
 mod transmit;
 
-use crate::alias::Aliases;
+use crate::alias;
+use crate::auth::Exchange;
 use crate::control::{self, Control};
 use crate::error::Broken;
 use crate::inbound::{Arrival, Inbound};
@@ -10,17 +12,20 @@ use crate::keep_alive::{Due, KeepAlive};
 use crate::limits::Limits;
 use crate::outbound::{Request, Step};
 use crate::outgoing::Outgoing;
+use crate::rare::Rare;
 use crate::{
     AckToken, Connected, Drops, Event, Instant, Place, ProtocolError, ProtocolErrorKind, Publication, Received,
     RequestToken, ServerConfig, Session, handshake, requests,
 };
+use alloc::boxed::Box;
+use core::time::Duration;
 use mqtt_codec::{
-    Ack, AckKind, Connack, Connect, DecodeError, EncodeError, Packet, Packets, Properties, Publish, Reader, ReasonCode,
-    Role, Version,
+    Ack, AckKind, Auth, Connack, Connect, DecodeError, Disconnect, EncodeError, Packet, Packets, Properties, Publish,
+    Reader, ReasonCode, Role, Version,
 };
 
-/// How long a client waits for CONNACK, in milliseconds.
-const CONNACK_WITHIN: u64 = 10_000;
+/// How long a client waits for CONNACK.
+const CONNACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// One end of one connection, its session in it.
 ///
@@ -67,7 +72,7 @@ pub struct Connection {
     keep_alive: KeepAlive,
     control: Control,
     inbound: Inbound,
-    aliases: Aliases,
+    rare: Option<Box<Rare>>,
     drops: Drops,
     session: Session,
 }
@@ -103,8 +108,10 @@ pub enum Forwarded {
 pub enum State {
     /// Server: before CONNECT. Client: before CONNACK.
     Handshake,
-    /// Server: CONNECT is with the host.
+    /// Server: CONNECT, or an AUTH that followed it, is with the host.
     Deciding,
+    /// Server: the host has challenged the client, whose AUTH is awaited. (A client stays in [`State::Handshake`].)
+    Authenticating,
     /// Accepted.
     Connected,
     /// The last packet is queued or written: flush, then close. Nothing is read any more.
@@ -145,7 +152,7 @@ impl Connection {
     /// # Ok::<(), mqtt_session::ProtocolError>(())
     /// ```
     pub fn server(now: Instant, config: &ServerConfig) -> Self {
-        let keep_alive = KeepAlive::until(Role::Server, now, now + config.connect_timeout);
+        let keep_alive = KeepAlive::handshake(Role::Server, now, config.connect_timeout);
         Self::new(now, Limits::server(config), keep_alive, Session::new())
     }
 
@@ -157,11 +164,12 @@ impl Connection {
     /// # Errors
     /// `connect` cannot be encoded.
     pub fn client(now: Instant, connect: &Connect<'_>, session: Session) -> Result<Self, EncodeError> {
-        let keep_alive = KeepAlive::until(Role::Client, now, now.plus_millis(CONNACK_WITHIN));
+        let keep_alive = KeepAlive::handshake(Role::Client, now, CONNACK_WITHIN);
         let mut client = Self::new(now, Limits::client(connect), keep_alive, session);
         // v5 [MQTT-3.1.0-1], v4 [MQTT-3.1.0-1]: the first packet of all.
         client.control.try_push(&Packet::Connect(*connect), connect.version)?;
         client.version_known = true;
+        client.begin_exchange(connect);
         // From now on the server may know the session, even if its CONNACK never comes.
         client.resumes = core::mem::replace(&mut client.session.known, true);
         Ok(client)
@@ -179,7 +187,7 @@ impl Connection {
             keep_alive,
             control: Control::default(),
             inbound: Inbound::default(),
-            aliases: Aliases::default(),
+            rare: None,
             drops: Drops::default(),
             session,
         }
@@ -258,7 +266,7 @@ impl Connection {
 
     /// Heap bytes held, messages not counted.
     pub fn memory(&self) -> usize {
-        self.control.memory() + self.inbound.memory() + self.aliases.memory() + self.session.memory()
+        self.control.memory() + self.inbound.memory() + Rare::memory(self.rare.as_deref()) + self.session.memory()
     }
 
     /// What was dropped since last asked.
@@ -291,6 +299,12 @@ impl Connection {
             (State::Connected, _, _) => self.handle_connected(packet),
             (State::Handshake, Role::Server, Packet::Connect(connect)) => self.handle_connect(connect),
             (State::Handshake, Role::Client, Packet::Connack(connack)) => self.handle_connack(now, connack),
+            (State::Handshake, Role::Client, Packet::Auth(auth)) | (State::Authenticating, _, Packet::Auth(auth)) => {
+                self.handle_auth(auth)
+            }
+            (State::Authenticating, _, Packet::Disconnect(disconnect)) => self.handle_disconnect(disconnect),
+            // v5 [MQTT-3.1.2-30]: nothing else comes before CONNACK.
+            (State::Authenticating, _, _) => Err(("v5 [MQTT-3.1.2-30]", ReasonCode::PROTOCOL_ERROR)),
             // v5 [MQTT-3.1.0-1], v5 [MQTT-3.2.0-1], v4 [MQTT-3.2.0-1]: nothing comes before these two.
             (State::Handshake, _, _) => Err(("v5 [MQTT-3.2.0-1]", ReasonCode::PROTOCOL_ERROR)),
             // v5 [MQTT-3.1.0-2]: the host does not read while it decides.
@@ -351,6 +365,7 @@ impl Connection {
         self.version_known = true;
         self.state = State::Deciding;
         self.keep_alive.decide();
+        self.begin_exchange(connect);
         handshake::judge_will(connect, &self.limits)?;
         Ok(Event::Connect(*connect))
     }
@@ -360,6 +375,13 @@ impl Connection {
         if connack.reason != ReasonCode::SUCCESS {
             self.say_nothing_more();
             return Ok(Event::Refused(*connack));
+        }
+        match self.rare.as_mut().and_then(|rare| rare.exchange.as_mut()) {
+            Some(exchange) => exchange.take_connack(connack.properties.authentication_method())?,
+            None if connack.properties.authentication_method().is_some() => {
+                return Err(("v5 [MQTT-4.12.0-6]", ReasonCode::PROTOCOL_ERROR));
+            }
+            None => {}
         }
         let (version, clean) = (self.limits.version, self.limits.asked.clean_start);
         // v5 [MQTT-3.2.2-4]: a session that we know nothing of cannot go on.
@@ -413,22 +435,45 @@ impl Connection {
                 self.keep_alive.heard_pingresp();
                 Ok(Event::Handled)
             }
-            (Packet::Disconnect(disconnect), _) => {
-                handshake::judge_disconnect(disconnect, &self.limits)?;
-                self.say_nothing_more();
-                Ok(Event::Disconnect(*disconnect))
-            }
+            (Packet::Disconnect(disconnect), _) => self.handle_disconnect(disconnect),
             // v5 [MQTT-3.1.0-2], v4 [MQTT-3.1.0-2]: once.
             (Packet::Connect(_), _) => Err(("v5 [MQTT-3.1.0-2]", ReasonCode::PROTOCOL_ERROR)),
-            // v5 [X5-AUTH-1], v5 [X5-AUTH-4]: enhanced authentication is not served, so no AUTH has a place, and none is ever
-            // sent (v5 [MQTT-4.12.0-6], v5 [MQTT-4.12.0-7]).
-            (Packet::Auth(_), _) => Err(("v5 [X5-AUTH-1]", ReasonCode::PROTOCOL_ERROR)),
+            // v5 [X5-AUTH-3]: what else comes meanwhile goes its way, on the old terms.
+            (Packet::Auth(auth), _) => self.handle_auth(auth),
             // v5 [MQTT-3.2.0-2] and v5 [X5-ERR-4]: a second CONNACK, or a packet of the other direction.
             (Packet::Connack(_), _)
             | (Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp, Role::Server)
             | (Packet::Subscribe(_) | Packet::Unsubscribe(_) | Packet::Pingreq, Role::Client) => {
                 Err(("v5 [X5-ERR-4]", ReasonCode::PROTOCOL_ERROR))
             }
+        }
+    }
+
+    fn handle_disconnect<'p>(&mut self, disconnect: &Disconnect<'p>) -> Result<Event<'p>, Broken> {
+        handshake::judge_disconnect(disconnect, &self.limits)?;
+        self.say_nothing_more();
+        Ok(Event::Disconnect(*disconnect))
+    }
+
+    /// A step of the peer's in an authentication exchange.
+    fn handle_auth<'p>(&mut self, auth: &Auth<'p>) -> Result<Event<'p>, Broken> {
+        let (role, accepted) = (self.limits.role, self.state == State::Connected);
+        // v5 [X5-AUTH-1]: without a method in CONNECT there is no exchange.
+        let exchange = self.rare.as_mut().and_then(|rare| rare.exchange.as_mut());
+        exchange.ok_or(("v5 [X5-AUTH-1]", ReasonCode::PROTOCOL_ERROR))?.take(auth, role, accepted)?;
+        if !accepted {
+            self.keep_alive.decide();
+        }
+        if self.state == State::Authenticating {
+            self.state = State::Deciding;
+        }
+        Ok(Event::Auth(*auth))
+    }
+
+    /// Either end: what an Authentication Method in CONNECT begins.
+    fn begin_exchange(&mut self, connect: &Connect<'_>) {
+        if let Some(exchange) = Exchange::of(connect) {
+            self.rare.get_or_insert_default().exchange = Some(exchange);
         }
     }
 
@@ -444,7 +489,13 @@ impl Connection {
                 return Err(("v5 [X5-CACK-5]", ReasonCode::RETAIN_NOT_SUPPORTED));
             }
         }
-        let topic = self.aliases.resolve(topic, properties.topic_alias(), self.limits.alias_maximum)?;
+        let topic = match properties.topic_alias() {
+            None => alias::plain(topic)?,
+            Some(alias) => {
+                let rare = self.rare.get_or_insert_default();
+                rare.aliases.resolve(topic, alias, self.limits.alias_maximum)?
+            }
+        };
         let token = match self.inbound.publish(qos, packet_id, &mut self.session.received, &self.limits)? {
             Arrival::New(token) => self.acknowledge_for_client(token),
             Arrival::Repeated => return Ok(Event::Handled),
@@ -494,10 +545,10 @@ impl Connection {
         let silence = matches!(kind, ProtocolErrorKind::KeepAlive | ProtocolErrorKind::ConnectTimeout);
         match (self.state, self.limits.role) {
             // v5 [MQTT-3.14.0-1]: before acceptance the reason goes into CONNACK; without a CONNECT nobody is told.
-            (State::Deciding, _) if self.limits.version == Version::V5 => {
+            (State::Deciding | State::Authenticating, _) if self.limits.version == Version::V5 => {
                 handshake::reject(&mut self.control, &self.limits, error.reason_code(), Properties::EMPTY);
             }
-            (State::Closing | State::Deciding, _) | (State::Handshake, Role::Server) => {}
+            (State::Closing | State::Deciding | State::Authenticating, _) | (State::Handshake, Role::Server) => {}
             (State::Handshake | State::Connected, Role::Client) if silence => {}
             // v5 [X5-ERR-1], v5 [MQTT-4.13.1-1]: the reason in DISCONNECT, then close; before 5.0 only close (v4 [MQTT-4.8.0-1]).
             (State::Handshake | State::Connected, _) if self.limits.version == Version::V5 => {
@@ -548,7 +599,7 @@ impl Input<'_> {
         match self.connection.state {
             // v5 [X5-CON-9]: what follows CONNECT waits in the reader.
             State::Deciding | State::Closing => return Ok(None),
-            State::Handshake | State::Connected => {}
+            State::Handshake | State::Authenticating | State::Connected => {}
         }
         match self.packets.next() {
             Ok(Some(packet)) => self.connection.handle_packet(self.now, &packet).map(Some),

@@ -79,6 +79,21 @@ pub enum RequestError {
     NotConnected,
 }
 
+/// An AUTH was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AuthError {
+    /// CONNECT had no Authentication Method, it is the peer's turn, or the connection is not where this step belongs.
+    #[error("no such step of authentication is due")]
+    NotExpected,
+    /// Data over 65,535 bytes, or a property that AUTH does not have.
+    #[error("the data is too long, or a property is none of AUTH's")]
+    Invalid,
+    /// Over the peer's Maximum Packet Size.
+    #[error("the packet is larger than the peer takes")]
+    TooLarge,
+}
+
 /// A session's queue is at its limit; the delivery comes back.
 #[derive(Clone, Debug, Error)]
 #[error("the queue of the session is at its limit")]

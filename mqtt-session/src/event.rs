@@ -1,7 +1,7 @@
 //! What a packet from the peer means to the host.
 use crate::{Publication, Topic};
 use mqtt_codec::{
-    Connack, Connect, Disconnect, PacketId, Properties, Qos, ReasonCode, ReasonCodes, Subscribe, Unsubscribe,
+    Auth, Connack, Connect, Disconnect, PacketId, Properties, Qos, ReasonCode, ReasonCodes, Subscribe, Unsubscribe,
 };
 
 /// What happened. Borrows from the packet, never from the connection.
@@ -10,8 +10,15 @@ use mqtt_codec::{
 pub enum Event<'p> {
     /// Nothing the host needs to act on: a step of an exchange, a ping.
     Handled,
-    /// Server: a client wants in. Answer with [`accept`](crate::Connection::accept) or [`reject`](crate::Connection::reject); nothing else is read before.
+    /// Server: a client wants in. Answer with [`accept`](crate::Connection::accept), [`reject`](crate::Connection::reject) or, if it has an Authentication Method, [`challenge`](crate::Connection::challenge); nothing else is read before.
     Connect(Connect<'p>),
+    /// The peer's part of an authentication exchange; the method is the one of CONNECT, the data is in its properties.
+    ///
+    /// Server, before acceptance: answer as [`Event::Connect`], or with [`challenge`](crate::Connection::challenge); nothing else is
+    /// read before. Server, on a live connection (0x19 began it): answer with [`challenge`](crate::Connection::challenge),
+    /// [`authenticated`](crate::Connection::authenticated) or [`disconnect`](crate::Connection::disconnect); other traffic goes on.
+    /// Client: answer 0x18 with [`answer_challenge`](crate::Connection::answer_challenge); 0x00 says that re-authentication has succeeded.
+    Auth(Auth<'p>),
     /// Client: the server let us in.
     Connected(Connected<'p>),
     /// Client: the server did not; close.

@@ -6,7 +6,7 @@ use crate::limits::Limits;
 use alloc::vec::Vec;
 use mqtt_codec::{
     Connack, Connect, DecodeError, DecodeErrorKind, Disconnect, Packet, Properties, Property, Qos, ReasonCode, Role,
-    Version,
+    Utf8, Version,
 };
 
 /// Judges a will by what this server serves.
@@ -32,6 +32,7 @@ pub(crate) fn accept(
     limits: &Limits,
     config: &ServerConfig,
     accept: &Accept<'_>,
+    method: Option<&str>,
 ) -> Option<u16> {
     let asked = limits.asked;
     let granted = match config.maximum_keep_alive {
@@ -59,6 +60,11 @@ pub(crate) fn accept(
         // v5 [X5-CACK-1]: only if it is not what the client asked for.
         if let Some(seconds) = accept.session_expiry_interval {
             list.push(Property::SessionExpiryInterval(seconds));
+        }
+        // v5 [MQTT-4.12.0-5], v5 [MQTT-4.12.0-6]: the method of CONNECT, and none if that had none.
+        if let Some(method) = method.and_then(Utf8::new) {
+            list.push(Property::AuthenticationMethod(method));
+            list.extend(accept.authentication_data.map(Property::AuthenticationData));
         }
         list.extend(accept.properties.iter().filter(|property| may_answer(property, limits)));
     }
@@ -99,6 +105,7 @@ fn may_answer(property: &Property<'_>, limits: &Limits) -> bool {
     match property {
         // v5 [MQTT-3.1.2-28]: only to whom asked.
         Property::ResponseInformation(_) => limits.asked.response_information,
+        Property::AuthenticationMethod(_) | Property::AuthenticationData(_) => false,
         _ => true,
     }
 }

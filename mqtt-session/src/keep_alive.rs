@@ -1,5 +1,6 @@
-//! Keep alive and the limits on waiting for CONNECT, CONNACK and PINGRESP (section 3.1.2.10).
+//! Keep alive and the limits on waiting for CONNECT, AUTH, CONNACK and PINGRESP (section 3.1.2.10).
 use crate::Instant;
+use core::time::Duration;
 use mqtt_codec::Role;
 
 /// When silence is too long. Noting a packet is O(1): the deadline is worked out when it is asked for.
@@ -10,10 +11,12 @@ pub(crate) struct KeepAlive {
     paused: bool,
     /// Milliseconds between packets; 0: off.
     period: u32,
+    /// Milliseconds that each step of the handshake may take.
+    step: u32,
     /// The server's end: when the last packet came. The client's: when the last was sent.
     last: Instant,
-    /// By when CONNECT, CONNACK or PINGRESP is due.
-    answer_by: Option<Instant>,
+    /// By when CONNECT, AUTH, CONNACK or PINGRESP is due; [`Instant::MAX`] while none is.
+    answer_by: Instant,
 }
 
 /// What a deadline that has come means.
@@ -27,20 +30,26 @@ pub(crate) enum Due {
 }
 
 impl KeepAlive {
-    /// Waits for CONNECT, or CONNACK, until `by`.
-    pub(crate) fn until(role: Role, now: Instant, by: Instant) -> Self {
-        Self { role, paused: false, period: 0, last: now, answer_by: Some(by) }
+    /// Waits for CONNECT, or CONNACK, and no longer than `step` for this and each further step of the handshake.
+    pub(crate) fn handshake(role: Role, now: Instant, step: Duration) -> Self {
+        let step = u32::try_from(step.as_millis()).unwrap_or(u32::MAX);
+        Self { role, paused: false, period: 0, step, last: now, answer_by: now.plus_millis(step.into()) }
     }
 
-    /// CONNECT has come: the host decides, and nothing is waited for.
+    /// The peer has done its step: the host decides, and nothing is waited for.
     pub(crate) fn decide(&mut self) {
-        self.answer_by = None;
+        self.answer_by = Instant::MAX;
+    }
+
+    /// The host has done its step: it is the peer's turn again.
+    pub(crate) fn await_step(&mut self, now: Instant) {
+        self.answer_by = now.plus_millis(self.step.into());
     }
 
     /// The connection is accepted with a keep alive of `seconds`.
     pub(crate) fn start(&mut self, now: Instant, seconds: u16) {
         self.period = u32::from(seconds) * 1000;
-        self.answer_by = None;
+        self.answer_by = Instant::MAX;
         self.last = now;
     }
 
@@ -49,15 +58,15 @@ impl KeepAlive {
             // v5 [MQTT-3.1.2-22]: any packet; what is sent does not count.
             Role::Server => self.last = now,
             // Anything shows that the server is there; its PINGRESP is on the way.
-            Role::Client if self.period > 0 && self.answer_by.is_some() => {
-                self.answer_by = Some(now.plus_millis(self.period.into()))
+            Role::Client if self.period > 0 && self.answer_by < Instant::MAX => {
+                self.answer_by = now.plus_millis(self.period.into())
             }
             Role::Client => {}
         }
     }
 
     pub(crate) fn heard_pingresp(&mut self) {
-        self.answer_by = None;
+        self.answer_by = Instant::MAX;
     }
 
     pub(crate) fn sent(&mut self, now: Instant) {
@@ -77,14 +86,11 @@ impl KeepAlive {
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let silence = (self.period > 0 && !self.paused).then(|| self.last.plus_millis(self.patience()));
-        match (silence, self.answer_by) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        Some(silence.unwrap_or(Instant::MAX).min(self.answer_by)).filter(|&at| at < Instant::MAX)
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Due {
-        if self.answer_by.is_some_and(|by| by <= now) {
+        if self.answer_by <= now && self.answer_by < Instant::MAX {
             return Due::Lost;
         }
         if self.period == 0 || self.paused || now < self.last.plus_millis(self.patience()) {
@@ -94,7 +100,9 @@ impl KeepAlive {
             Role::Server => Due::Lost,
             Role::Client => {
                 self.last = now;
-                self.answer_by = self.answer_by.or(Some(now.plus_millis(self.period.into())));
+                if self.answer_by == Instant::MAX {
+                    self.answer_by = now.plus_millis(self.period.into());
+                }
                 Due::Ping
             }
         }
@@ -122,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_server_bears_one_and_a_half_periods_of_silence() {
-        let mut server = KeepAlive::until(Role::Server, at(0), at(10_000));
+        let mut server = KeepAlive::handshake(Role::Server, at(0), Duration::from_secs(10));
         server.start(at(0), 10);
         server.heard(at(5_000));
         server.sent(at(9_000));
@@ -133,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_client_pings_within_the_period_and_gives_up_without_an_answer() {
-        let mut client = KeepAlive::until(Role::Client, at(0), at(10_000));
+        let mut client = KeepAlive::handshake(Role::Client, at(0), Duration::from_secs(10));
         client.start(at(0), 10);
         assert_eq!(client.handle_timeout(at(9_000)), Due::Ping);
         assert_eq!(client.handle_timeout(at(9_001)), Due::Nothing, "a repeated call is harmless");
@@ -144,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_keep_alive_of_zero_is_off() {
-        let mut server = KeepAlive::until(Role::Server, at(0), at(10_000));
+        let mut server = KeepAlive::handshake(Role::Server, at(0), Duration::from_secs(10));
         server.start(at(0), 0);
         assert_eq!(server.deadline(), None);
         assert_eq!(server.handle_timeout(Instant::MAX), Due::Nothing);

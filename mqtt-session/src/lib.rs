@@ -18,8 +18,10 @@
 //! **Errors say whose fault it is.** [`ProtocolError`] is the peer's, and ends the connection, its goodbye queued;
 //! [`PublishError`], [`RequestError`] and [`QueueFull`] are ours, and have changed nothing.
 //!
-//! Not served: enhanced authentication. Any AUTH is a protocol error (v5 [X5-AUTH-4]); a host turns away a CONNECT with an
-//! Authentication Method by [`Connection::reject`] with 0x8C. Topic aliases are taken, and none is ever sent.
+//! **Enhanced authentication** is the host's to serve (v5 [X5-AUTH-4]): it answers a CONNECT with an Authentication Method by
+//! [`Connection::challenge`], or turns it away by [`Connection::reject`] with 0x8C.
+//!
+//! Topic aliases are taken, and none is ever sent.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo)]
@@ -33,6 +35,7 @@ struct Readme;
 extern crate std;
 
 mod alias;
+mod auth;
 mod config;
 mod connection;
 mod control;
@@ -47,6 +50,7 @@ mod outbound;
 mod outgoing;
 mod packet_ids;
 mod queue;
+mod rare;
 mod requests;
 mod session;
 mod share;
@@ -54,7 +58,7 @@ mod time;
 
 pub use config::{Accept, QueueLimits, ServerConfig};
 pub use connection::{Connection, Forwarded, Input, State, Transmit};
-pub use error::{ProtocolError, ProtocolErrorKind, PublishError, QueueFull, RequestError};
+pub use error::{AuthError, ProtocolError, ProtocolErrorKind, PublishError, QueueFull, RequestError};
 pub use event::{AckToken, Connected, Event, PublishToken, Received, RequestToken};
 pub use message::{Delivery, Message, Publication, Topic};
 pub use mqtt_codec as codec;

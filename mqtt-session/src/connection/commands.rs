@@ -1,5 +1,6 @@
 //! The host's commands: what one end is told to do (C of the engine's contract).
 use super::{Connection, Forwarded, State};
+use crate::auth::Exchange;
 use crate::outgoing::{Outgoing, Written};
 use crate::{
     Accept, AckToken, Delivery, Instant, Message, Place, Publication, PublishError, PublishToken, QueueFull,
@@ -32,7 +33,7 @@ impl Connection {
         let now = self.clock(now);
         match (self.state, self.limits.role) {
             (State::Closing, _) => return,
-            (State::Deciding, _) => return self.reject(now, reason, properties),
+            (State::Deciding | State::Authenticating, _) => return self.reject(now, reason, properties),
             (State::Handshake, Role::Server) => {}
             (State::Handshake, Role::Client) | (State::Connected, _) => {
                 self.push_answers();
@@ -55,7 +56,7 @@ impl Connection {
 impl Connection {
     /// Lets the client in with `session`; queues CONNACK, then what was in flight is sent again.
     ///
-    /// Only while [`State::Deciding`]; else `session` is kept for [`into_session`](Self::into_session) and nothing is sent. A
+    /// Only while [`State::Deciding`] (in the middle of an authentication exchange as well, when it has come far enough); else `session` is kept for [`into_session`](Self::into_session) and nothing is sent. A
     /// client whose Maximum Packet Size cannot hold the CONNACK is closed.
     pub fn accept(&mut self, now: Instant, session: Session, config: &ServerConfig, accept: &Accept<'_>) {
         let now = self.clock(now);
@@ -64,22 +65,27 @@ impl Connection {
             return;
         }
         self.limits.accept(config);
-        let Some(keep_alive) = handshake::accept(&mut self.control, &self.limits, config, accept) else {
+        let mut exchange = self.rare.as_mut().and_then(|rare| rare.exchange.as_mut());
+        let method = exchange.as_deref().map(Exchange::method);
+        let Some(keep_alive) = handshake::accept(&mut self.control, &self.limits, config, accept, method) else {
             self.state = State::Closing;
             return;
         };
+        if let Some(exchange) = &mut exchange {
+            exchange.accept();
+        }
         // v5 [MQTT-3.1.2-5], v5 [MQTT-3.1.2-23], v4 [MQTT-3.1.2-4]: the session goes on.
         self.session.outbound.resume(&self.limits.window);
         self.keep_alive.start(now, keep_alive);
         self.state = State::Connected;
     }
 
-    /// Turns the client away: CONNACK with `reason` (where the version has one), then [`State::Closing`].
+    /// Turns the client away: CONNACK with `reason` (where the version has one), then [`State::Closing`]. Also while its AUTH is awaited.
     ///
     /// v5 [MQTT-3.2.2-7], v5 [MQTT-4.13.2-1], v4 [MQTT-3.2.2-5]: the host closes after that.
     pub fn reject(&mut self, now: Instant, reason: ReasonCode, properties: &[Property<'_>]) {
         self.clock(now);
-        if self.state == State::Deciding {
+        if matches!(self.state, State::Deciding | State::Authenticating) {
             handshake::reject(&mut self.control, &self.limits, reason, Properties::from_slice(properties));
             self.state = State::Closing;
         }

@@ -28,7 +28,7 @@ impl Connection {
         }
         match self.state {
             // v5 [MQTT-3.14.4-1], v4 [MQTT-3.14.4-2]: nothing follows the goodbye. v5 [MQTT-3.1.2-30]: nor CONNECT, before CONNACK.
-            State::Handshake | State::Deciding | State::Closing => return Transmit::Empty,
+            State::Handshake | State::Deciding | State::Authenticating | State::Closing => return Transmit::Empty,
             State::Connected => self.greeted = true,
         }
         while let Some((answer, reason)) = self.inbound.next_answer() {

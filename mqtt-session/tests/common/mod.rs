@@ -16,9 +16,16 @@ pub const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];
 pub enum Seen {
     Handled,
     Connect,
-    Connected { session_present: bool },
+    Connected {
+        session_present: bool,
+    },
     Refused(ReasonCode),
-    Publish { topic: String, qos: Qos, payload: String, token: AckToken },
+    Publish {
+        topic: String,
+        qos: Qos,
+        payload: String,
+        token: AckToken,
+    },
     Released(AckToken),
     Completed(PublishToken, ReasonCode),
     Subscribe(RequestToken),
@@ -26,6 +33,8 @@ pub enum Seen {
     Suback(RequestToken, Vec<u8>),
     Unsuback(RequestToken, Vec<u8>),
     Disconnect(ReasonCode),
+    /// Reason and data.
+    Auth(u8, String),
     Broken(ProtocolError),
 }
 
@@ -126,6 +135,10 @@ impl End {
                         Seen::Unsuback(token, codes.iter().map(|code| code.0).collect())
                     }
                     Event::Disconnect(disconnect) => Seen::Disconnect(disconnect.reason),
+                    Event::Auth(auth) => {
+                        let data = auth.properties.authentication_data().unwrap_or_default();
+                        Seen::Auth(auth.reason.0, String::from_utf8(data.to_vec()).unwrap())
+                    }
                     other => panic!("{other:?}"),
                 },
             });
