@@ -105,7 +105,7 @@ impl Client {
     /// Where it comes from; of a client that is away, only by which listener it came last.
     pub(crate) fn peer(&self, connections: &Slots<Conn>) -> Peer {
         let away = Peer::new(None, self.listener);
-        self.connection().and_then(|id| connections.get(id)).map_or(away, |conn| *conn.peer)
+        self.connection().and_then(|id| connections.get(id)).map_or(away, |conn| (*conn.peer).clone())
     }
 
     /// Who it is, for the policy.
