@@ -102,10 +102,10 @@ impl Client {
         matches!(self.home, Home::Local(_))
     }
 
-    /// Where it comes from; of a client that is away, only by which listener it came last.
-    pub(crate) fn peer(&self, connections: &Slots<Conn>) -> Peer {
-        let away = Peer::new(None, self.listener);
-        self.connection().and_then(|id| connections.get(id)).map_or(away, |conn| (*conn.peer).clone())
+    /// Where it comes from; of a client that is away, only by which listener it came last: that goes into `away`.
+    pub(crate) fn peer<'a>(&self, connections: &'a Slots<Conn>, away: &'a mut Peer) -> &'a Peer {
+        away.listener = self.listener;
+        self.connection().and_then(|id| connections.get(id)).map_or(away, |conn| &conn.peer)
     }
 
     /// Who it is, for the policy.

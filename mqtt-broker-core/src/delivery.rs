@@ -10,7 +10,7 @@ use crate::event::Drop;
 use crate::retained::Step;
 use crate::routes::Target;
 use crate::slots::Id;
-use crate::{Decision, LocalId, Origin, Overflow, Policy, PublishRequest, ReceiveRequest};
+use crate::{Decision, LocalId, Origin, Overflow, Peer, Policy, PublishRequest, ReceiveRequest};
 use mqtt_session::codec::{OutBuf, Properties, Qos, ReasonCode};
 use mqtt_session::{
     AckToken, Connection, Delivery, Forwarded, Instant, Message, Place, Publication, Received, Transmit,
@@ -172,8 +172,9 @@ impl<P: Policy> Core<P> {
     /// Asks the policy about one message for one client.
     pub(crate) fn may_receive(&mut self, index: u32, publication: &Publication<'_>) -> bool {
         let Some(client) = self.clients.slots.at(index) else { return false };
-        let peer = client.peer(&self.connections);
-        let may = self.policy.receive(&ReceiveRequest { client: client.info(&peer), publication });
+        let mut away = Peer::default();
+        let client_info = client.info(client.peer(&self.connections, &mut away));
+        let may = self.policy.receive(&ReceiveRequest { client: client_info, publication });
         if !may {
             let id = client.id.clone();
             self.dropped(Some(&id), Drop::Denied(ReasonCode::NOT_AUTHORIZED));

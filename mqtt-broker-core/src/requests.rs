@@ -6,7 +6,7 @@ use crate::delivery::publication_of;
 use crate::retained::{Replay, Wanted};
 use crate::routes;
 use crate::slots::Id;
-use crate::{Decision, Event, Policy, SubscribeRequest, UnsubscribeRequest};
+use crate::{Decision, Event, Peer, Policy, SubscribeRequest, UnsubscribeRequest};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mqtt_session::codec::{Properties, ReasonCode, RetainHandling, Subscribe, Subscription, Unsubscribe};
@@ -131,8 +131,8 @@ impl<P: Policy> Core<P> {
             return ReasonCode::QUOTA_EXCEEDED;
         }
         let qos = granted(options.qos, self.config.server.maximum_qos);
-        let peer = client.peer(&self.connections);
-        let each = !self.policy.receives_all(&client.info(&peer), filter);
+        let mut away = Peer::default();
+        let each = !self.policy.receives_all(&client.info(client.peer(&self.connections, &mut away)), filter);
         let wanted = Wanted { qos, each, id: identifier.unwrap_or(0) };
         // [X5-SUB-4]: the identifier is replaced too, or cleared.
         let Ok(old) = self.routes.insert(filter, index, routes::Subscription::new(options, wanted)) else {
