@@ -8,7 +8,8 @@ use crate::event::Cause;
 use crate::slots::Id;
 use crate::wills::Will;
 use crate::{
-    ClientId, ClientInfo, ConnectRequest, ConnectionId, Decision, Event, Origin, Peer, Policy, PublishRequest,
+    ClientId, ClientInfo, ConnectRequest, ConnectionId, Decision, Event, Limit, OpenError, Origin, Peer, Policy,
+    PublishRequest,
 };
 use alloc::boxed::Box;
 use mqtt_session::codec::{Connect, Qos, ReasonCode, Utf8, Version};
@@ -40,12 +41,33 @@ impl Joining {
 }
 
 impl<P: Policy> Core<P> {
+    /// Whether a transport may be taken at all (S18).
+    pub(crate) fn vet_open(&mut self, now: Instant, peer: &Peer) -> Result<(), OpenError> {
+        let (limit, error) = if self.shutting_down {
+            return Err(OpenError::ShuttingDown);
+        } else if peer.address.is_some_and(|address| self.bans.bans_address(now, address.ip())) {
+            (Limit::Banned, OpenError::Banned)
+        } else if self.connections.len() >= self.config.max_connections {
+            (Limit::Connections, OpenError::Full)
+        } else if self.handshakes >= self.config.max_handshakes {
+            (Limit::Handshakes, OpenError::Full)
+        } else {
+            return Ok(());
+        };
+        self.limited(limit, None, Some(peer));
+        Err(error)
+    }
+
     /// Judges a CONNECT by the rules, then asks the policy.
     pub(crate) fn connect(&mut self, now: Instant, id: Id, connect: &Connect<'_>) {
         let (client_id, assigned) = match self.vet_connect(connect) {
             Ok(named) => named,
             Err(reason) => return self.turn_away(now, id, reason),
         };
+        if self.bans.bans_client(now, client_id.as_str(), connect.user_name.map(|name| name.as_str())) {
+            self.limited_at(Limit::Banned, id);
+            return self.turn_away(now, id, ReasonCode::BANNED);
+        }
         let ticket = self.next_ticket();
         let Some(conn) = self.connections.get_mut(id) else { return };
         let joining = Box::new(Joining {
@@ -114,7 +136,11 @@ impl<P: Policy> Core<P> {
             version == Version::V31 && (empty || (self.config.strict_v31_client_id && text.chars().nth(23).is_some()));
         // v4 [MQTT-3.1.3-7] [MQTT-3.1.3-8]: an empty identifier cannot be kept.
         let v311_wrong = version == Version::V311 && empty && !connect.clean_start;
-        if v31_wrong || v311_wrong || text.len() > self.config.max_client_id {
+        let too_long = text.len() > self.config.max_client_id;
+        if too_long {
+            self.limited(Limit::ClientId, None, None);
+        }
+        if v31_wrong || v311_wrong || too_long {
             // v5 [MQTT-3.1.3-8] v4 [MQTT-3.1.3-9]
             return Err(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
         }
@@ -124,8 +150,11 @@ impl<P: Policy> Core<P> {
     }
 
     /// A topic that a client may publish to at all: not one of the server's own (S4), not too deep.
-    pub(crate) fn vet_name(&self, name: TopicName<'_>) -> Result<(), ReasonCode> {
+    pub(crate) fn vet_name(&mut self, name: TopicName<'_>) -> Result<(), ReasonCode> {
         let too_deep = name.levels().nth(self.config.max_topic_levels).is_some();
+        if too_deep {
+            self.limited(Limit::TopicLevels, None, None);
+        }
         if name.begins_with_dollar() || too_deep { Err(ReasonCode::TOPIC_NAME_INVALID) } else { Ok(()) }
     }
 
@@ -273,6 +302,7 @@ impl<P: Policy> Core<P> {
         id: Id,
     ) -> Result<u32, ReasonCode> {
         if self.clients.sessions() >= self.config.max_sessions {
+            self.limited(Limit::Sessions, Some(client_id), None);
             return Err(ReasonCode::QUOTA_EXCEEDED);
         }
         self.clients.insert(Client::new(client_id.clone(), user_name, version, id)).ok_or(ReasonCode::QUOTA_EXCEEDED)

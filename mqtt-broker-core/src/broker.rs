@@ -30,7 +30,15 @@ impl<P: Policy> Broker<P> {
         Ok(Self { readers: Vec::new(), core: Core::new(config, policy, seed), now: Instant::ZERO })
     }
 
-    fn clock(&mut self, now: Instant) -> Instant {
+    pub(crate) fn core(&self) -> &Core<P> {
+        &self.core
+    }
+
+    pub(crate) fn core_mut(&mut self) -> &mut Core<P> {
+        &mut self.core
+    }
+
+    pub(crate) fn clock(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
         self.now
     }
@@ -42,12 +50,7 @@ impl<P: Policy> Broker<P> {
     pub fn handle_open(&mut self, now: Instant, peer: Peer) -> Result<ConnectionId, OpenError> {
         let now = self.clock(now);
         let Self { readers, core, .. } = self;
-        if core.shutting_down {
-            return Err(OpenError::ShuttingDown);
-        }
-        if core.connections.len() >= core.config.max_connections || core.handshakes >= core.config.max_handshakes {
-            return Err(OpenError::Full);
-        }
+        core.vet_open(now, &peer)?;
         let connection = Connection::server(now, &core.config.server);
         let reader = connection.reader();
         let id =
@@ -106,7 +109,7 @@ impl<P: Policy> Broker<P> {
     }
 
     /// Works off what a call has set going: connections that may be read again, wills that are due.
-    fn settle(&mut self, now: Instant) {
+    pub(crate) fn settle(&mut self, now: Instant) {
         loop {
             self.core.publish_wills(now);
             let Some(id) = self.core.runnable.pop_front() else { return };

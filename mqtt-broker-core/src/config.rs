@@ -23,6 +23,8 @@ pub struct Config {
     pub max_sessions: usize,
     /// Clients of the embedding program. Default 1,000.
     pub max_local_clients: usize,
+    /// Bans. Default 10,000.
+    pub max_bans: usize,
     /// Bytes of a client identifier. Default 1,024.
     pub max_client_id: usize,
     /// Whether MQTT 3.1 clients must keep to 1 to 23 characters of client identifier ([X31-CON-2]). Default true.
@@ -98,6 +100,7 @@ impl Default for Config {
             max_handshakes: 1_000,
             max_sessions: 100_000,
             max_local_clients: 1_000,
+            max_bans: 10_000,
             max_client_id: 1_024,
             strict_v31_client_id: true,
             versions: Versions::default(),

@@ -56,6 +56,9 @@ pub enum OpenError {
     /// `max_connections` or `max_handshakes` is reached.
     #[error("there are as many connections as the limits allow")]
     Full,
+    /// Its address is banned.
+    #[error("the address is banned")]
+    Banned,
     /// The broker is shutting down.
     #[error("the broker is shutting down")]
     ShuttingDown,

@@ -1,4 +1,5 @@
 //! The parts of the broker together, and what every operation needs: who is ready, who is paused, what is due.
+use crate::bans::Bans;
 use crate::clients::{Client, Clients, Home};
 use crate::connections::{Conn, Paused, Phase};
 use crate::deadlines::{Deadlines, Due};
@@ -8,7 +9,7 @@ use crate::retained::Retained;
 use crate::routes::{Routes, Targets};
 use crate::slots::{Id, Slots};
 use crate::wills::DueWill;
-use crate::{ClientId, ClientInfo, Config, Decision, Event, Peer, Policy, Ready, Stats};
+use crate::{ClientId, ClientInfo, Config, Decision, Event, Limit, Peer, Policy, Ready, Stats};
 use alloc::collections::{BTreeMap, VecDeque};
 use mqtt_session::codec::{DecodeError, Packet, ReasonCode};
 use mqtt_session::topic::HashSeed;
@@ -45,6 +46,7 @@ pub(crate) struct Core<P> {
     pub(crate) local_ready: VecDeque<Id>,
     /// The copies of the message being routed; kept for its memory.
     pub(crate) targets: Targets,
+    pub(crate) bans: Bans,
     pub(crate) shutting_down: bool,
 }
 
@@ -89,6 +91,7 @@ impl<P: Policy> Core<P> {
             ready: VecDeque::new(),
             local_ready: VecDeque::new(),
             targets: Targets::default(),
+            bans: Bans::default(),
             shutting_down: false,
         }
     }
@@ -147,7 +150,11 @@ impl<P: Policy> Core<P> {
                 let Some(conn) = self.connections.get_mut(id) else { return };
                 conn.wake = None;
                 let Some(connection) = conn.connection_mut() else { return };
+                let before_connect = connection.state() == State::Handshake;
                 if let Err(error) = connection.handle_timeout(now) {
+                    if before_connect {
+                        self.limited_at(Limit::ConnectTimeout, id);
+                    }
                     self.close(now, id, Cause::Protocol(error));
                 } else {
                     // a quiet moment: what was only needed for bursts is given back

@@ -1,5 +1,5 @@
 //! What observers are told.
-use crate::{ClientId, ConnectionId};
+use crate::{ClientId, ConnectionId, Limit, Peer};
 use mqtt_session::codec::{ReasonCode, Version};
 use mqtt_session::topic::TopicFilterBuf;
 
@@ -58,6 +58,15 @@ pub enum Event {
         /// Whose.
         client: ClientId,
     },
+    /// A limit was met, and something was refused for it.
+    Limited {
+        /// Which.
+        limit: Limit,
+        /// Who met it, if that is known.
+        client: Option<ClientId>,
+        /// Where they come from, if that is known.
+        peer: Option<Peer>,
+    },
     /// A message did not reach a client, or was not taken from one.
     Dropped {
         /// For whom, or from whom; `None` for a message of the host or of a session that is gone.
@@ -107,12 +116,14 @@ pub struct EventMask {
     pub subscriptions: bool,
     /// Wills published.
     pub wills: bool,
+    /// Limits met: one event for each refusal.
+    pub limits: bool,
     /// Messages dropped: one event each.
     pub drops: bool,
 }
 
 impl Default for EventMask {
     fn default() -> Self {
-        Self { connections: true, subscriptions: true, wills: true, drops: false }
+        Self { connections: true, subscriptions: true, wills: true, limits: true, drops: false }
     }
 }

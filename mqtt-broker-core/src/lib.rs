@@ -14,7 +14,9 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod admin;
 mod admission;
+mod bans;
 mod broker;
 mod clients;
 mod config;
@@ -25,6 +27,7 @@ mod deferred;
 mod delivery;
 mod departure;
 mod event;
+mod limits;
 mod local;
 mod policy;
 mod requests;
@@ -34,11 +37,14 @@ mod slots;
 mod stats;
 mod wills;
 
+pub use admin::{ClientRecord, Page, RetainedCursor, RetainedRecord, SubscriptionRecord};
+pub use bans::{Ban, BansFull};
 pub use broker::Broker;
 pub use clients::ClientId;
 pub use config::{Config, ConfigError, Overflow, Versions};
 pub use connections::{ConnectionId, OpenError, Read, Ready};
 pub use event::{Cause, Drop, Event, EventMask};
+pub use limits::Limit;
 pub use local::{LocalError, LocalId};
 pub use mqtt_session::{self as session, Delivery, Instant, Message, Publication, codec, topic};
 pub use policy::{

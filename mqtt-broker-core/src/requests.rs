@@ -6,7 +6,7 @@ use crate::delivery::publication_of;
 use crate::retained::{Replay, Wanted};
 use crate::routes;
 use crate::slots::Id;
-use crate::{Decision, Event, Peer, Policy, SubscribeRequest, UnsubscribeRequest};
+use crate::{Decision, Event, Limit, Peer, Policy, SubscribeRequest, UnsubscribeRequest};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mqtt_session::codec::{Properties, ReasonCode, RetainHandling, Subscribe, Subscription, Unsubscribe};
@@ -73,6 +73,7 @@ impl<P: Policy> Core<P> {
         decided: usize,
     ) -> Option<ReasonCode> {
         if decided >= self.config.max_subscriptions {
+            self.limited_at(Limit::Subscriptions, id);
             return Some(ReasonCode::QUOTA_EXCEEDED); // it cannot have so many: nobody needs to be asked
         }
         match self.may_subscribe(id, subscription) {
@@ -98,6 +99,7 @@ impl<P: Policy> Core<P> {
     fn may_subscribe(&mut self, id: Id, subscription: &Subscription<'_>) -> Decision {
         let Subscription { filter, options } = *subscription;
         if filter.levels().nth(self.config.max_topic_levels).is_some() {
+            self.limited_at(Limit::TopicLevels, id);
             return Decision::Deny(ReasonCode::TOPIC_FILTER_INVALID);
         }
         if filter.has_wildcard() && !self.config.server.wildcard_subscription_available {
@@ -128,6 +130,8 @@ impl<P: Policy> Core<P> {
         let Some(client) = self.clients.slots.at_mut(index) else { return ReasonCode::UNSPECIFIED_ERROR };
         let full = client.subscriptions().len() >= self.config.max_subscriptions;
         if full && !self.routes.contains(filter, index) {
+            let client = client.id.clone();
+            self.limited(Limit::Subscriptions, Some(&client), None);
             return ReasonCode::QUOTA_EXCEEDED;
         }
         let qos = granted(options.qos, self.config.server.maximum_qos);

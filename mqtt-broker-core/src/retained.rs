@@ -1,4 +1,5 @@
 //! Retained messages: kept, expired, and replayed to new subscriptions by a resumable cursor.
+use crate::RetainedRecord;
 use alloc::collections::BTreeSet;
 use mqtt_session::codec::Qos;
 use mqtt_session::topic::{Cursor, Next, RetainedTrie, TopicFilter, TopicName, TopicNameBuf};
@@ -7,7 +8,7 @@ use mqtt_session::{Delivery, Instant, Message, Place};
 /// Steps into the trie per turn of one replay.
 const STEPS_PER_TURN: u32 = 256;
 
-struct Kept {
+pub(crate) struct Kept {
     message: Message,
     /// v4 [MQTT-3.3.1-5]: stored with its QoS.
     qos: Qos,
@@ -18,6 +19,12 @@ pub(crate) struct Retained {
     trie: RetainedTrie<Kept>,
     expiries: BTreeSet<(Instant, TopicNameBuf)>,
     bytes: usize,
+}
+
+impl Kept {
+    pub(crate) fn record(&self) -> RetainedRecord {
+        RetainedRecord { message: self.message.clone(), qos: self.qos }
+    }
 }
 
 /// There is no room for a further retained message.
@@ -80,6 +87,16 @@ impl Retained {
                 self.bytes = self.bytes.saturating_sub(old.message.size());
             }
         }
+    }
+
+    /// The retained message of exactly this topic.
+    pub(crate) fn record(&self, now: Instant, name: TopicName<'_>) -> Option<RetainedRecord> {
+        self.trie.get(name).filter(|kept| !kept.message.is_expired(now)).map(Kept::record)
+    }
+
+    /// One step of a walk.
+    pub(crate) fn next<'t>(&'t self, cursor: &mut Cursor, budget: &mut u32) -> Next<'t, Kept> {
+        self.trie.next(cursor, budget)
     }
 
     /// The retained message of exactly this topic, for a new subscription.

@@ -104,6 +104,10 @@ impl Routes {
         self.trie.get(filter, client).is_some()
     }
 
+    pub(crate) fn get(&self, filter: TopicFilter<'_>, client: u32) -> Option<&Subscription> {
+        self.trie.get(filter, client)
+    }
+
     // v5 [MQTT-3.10.4-1] v4 [MQTT-3.10.4-1]: only the subscription with the very same text goes.
     pub(crate) fn remove(&mut self, filter: TopicFilter<'_>, client: u32) -> Option<Subscription> {
         self.trie.remove(filter, client)

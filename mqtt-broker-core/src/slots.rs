@@ -57,7 +57,8 @@ impl<T> Slots<T> {
         Some(index)
     }
 
-    fn places(&self) -> usize {
+    /// How many places there are, free ones included.
+    pub(crate) fn places(&self) -> usize {
         self.chunks.last().map_or(0, |chunk| (self.chunks.len() - 1) * CHUNK + chunk.len())
     }
 

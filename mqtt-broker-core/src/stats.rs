@@ -1,5 +1,7 @@
 //! Counters: O(1) to keep, copied out as they are.
 
+use crate::Limit;
+
 /// A snapshot of the broker's counters. Totals count since the broker was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -32,6 +34,15 @@ pub struct Stats {
     pub dropped_retained: u64,
     /// Connections ended because the peer broke a rule.
     pub protocol_errors: u64,
+    /// Refusals by the limit that was met.
+    pub(crate) limited: [u64; Limit::COUNT],
     /// Events lost because nobody polled them.
     pub events_lost: u64,
+}
+
+impl Stats {
+    /// How often something was refused for this limit.
+    pub fn limited(&self, limit: Limit) -> u64 {
+        self.limited.get(limit as usize).copied().unwrap_or(0)
+    }
 }

@@ -5,7 +5,7 @@ use mqtt_broker_core::codec::{
     Utf8, Version, Will,
 };
 use mqtt_broker_core::topic::HashSeed;
-use mqtt_broker_core::{AllowAll, Broker, Config, ConnectionId, Event, Instant, Peer, Policy, Read};
+use mqtt_broker_core::{AllowAll, Broker, Config, ConnectionId, Event, Instant, OpenError, Peer, Policy, Read};
 
 pub const SECOND: u64 = 1_000;
 pub const HOUR: u64 = 3_600 * SECOND;
@@ -55,7 +55,11 @@ impl<P: Policy> World<P> {
     // --- transports -----------------------------------------------------------------------------------------------
 
     pub fn open(&mut self, version: Version) -> Name {
-        let id = self.broker.handle_open(self.now, Peer::default()).unwrap();
+        self.open_from(version, Peer::default()).unwrap()
+    }
+
+    pub fn open_from(&mut self, version: Version, peer: Peer) -> Result<Name, OpenError> {
+        let id = self.broker.handle_open(self.now, peer)?;
         let link = Link {
             id,
             version,
@@ -67,7 +71,7 @@ impl<P: Policy> World<P> {
             total: 0,
         };
         self.links.push(link);
-        self.links.len() - 1
+        Ok(self.links.len() - 1)
     }
 
     pub fn send_bytes(&mut self, name: Name, bytes: &[u8]) {
@@ -175,7 +179,17 @@ impl<P: Policy> World<P> {
 
     /// Connects; what comes back is left in the inbox.
     pub fn try_join<'a>(&mut self, version: Version, id: &'a str, change: impl FnOnce(&mut Connect<'a>)) -> Name {
-        let name = self.open(version);
+        self.try_join_from(Peer::default(), version, id, change)
+    }
+
+    pub fn try_join_from<'a>(
+        &mut self,
+        peer: Peer,
+        version: Version,
+        id: &'a str,
+        change: impl FnOnce(&mut Connect<'a>),
+    ) -> Name {
+        let name = self.open_from(version, peer).unwrap();
         let mut connect = connect(version, id);
         change(&mut connect);
         self.send(name, Packet::Connect(connect));

@@ -10,6 +10,7 @@
 
 mod harness;
 
+mod admin;
 mod connecting;
 mod decisions;
 mod flow;

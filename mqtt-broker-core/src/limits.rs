@@ -1,0 +1,55 @@
+//! The limits that somebody can meet: each refusal is counted and reported.
+use crate::core_state::Core;
+use crate::slots::Id;
+use crate::{ClientId, Event, Peer, Policy};
+
+/// A limit that was met, and what was refused for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// [`Config::max_connections`](crate::Config::max_connections), or a listener's: the transport was not taken.
+    Connections,
+    /// [`Config::max_handshakes`](crate::Config::max_handshakes): the transport was not taken.
+    Handshakes,
+    /// A connection did not finish its CONNECT within
+    /// [`connect_timeout`](mqtt_session::ServerConfig::connect_timeout), and was closed.
+    ConnectTimeout,
+    /// A ban kept a transport or a client out.
+    Banned,
+    /// [`Config::max_bans`](crate::Config::max_bans): a ban that flapping asked for was not made.
+    Bans,
+    /// [`Config::max_client_id`](crate::Config::max_client_id): the client was turned away.
+    ClientId,
+    /// [`Config::max_sessions`](crate::Config::max_sessions): the client was turned away.
+    Sessions,
+    /// [`Config::max_subscriptions`](crate::Config::max_subscriptions): the filter was refused.
+    Subscriptions,
+    /// [`Config::max_topic_levels`](crate::Config::max_topic_levels): a filter, a message or a will was refused.
+    TopicLevels,
+}
+
+impl Limit {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::TopicLevels as usize + 1;
+}
+
+impl<P: Policy> Core<P> {
+    /// Counts and reports a refusal.
+    pub(crate) fn limited(&mut self, limit: Limit, client: Option<&ClientId>, peer: Option<&Peer>) {
+        if let Some(count) = self.stats.limited.get_mut(limit as usize) {
+            *count += 1;
+        }
+        if self.config.events.limits {
+            let (client, peer) = (client.cloned(), peer.copied());
+            self.events.push(&mut self.stats, Event::Limited { limit, client, peer });
+        }
+    }
+
+    /// The same, for what a connection asked for.
+    pub(crate) fn limited_at(&mut self, limit: Limit, id: Id) {
+        let conn = self.connections.get(id);
+        let peer = conn.map(|conn| *conn.peer);
+        let client = conn.and_then(|conn| conn.client()).and_then(|index| self.client_id(index));
+        self.limited(limit, client.as_ref(), peer.as_ref());
+    }
+}
