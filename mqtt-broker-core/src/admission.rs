@@ -64,6 +64,7 @@ impl<P: Policy> Core<P> {
             Ok(named) => named,
             Err(reason) => return self.turn_away(now, id, reason),
         };
+        // before the policy is asked, which may cost a password's hash; who it turns out to be is looked at again
         if self.bans.bans_client(now, client_id.as_str(), connect.user_name.map(|name| name.as_str())) {
             self.limited_at(Limit::Banned, id);
             return self.turn_away(now, id, ReasonCode::BANNED);
@@ -206,6 +207,10 @@ impl<P: Policy> Core<P> {
     /// Finds or makes the session, takes it over, answers CONNACK.
     fn admit(&mut self, now: Instant, id: Id, joining: Joining) -> Result<(), ReasonCode> {
         let Joining { client_id, assigned, user_name, version, clean_start, expiry, will } = joining;
+        if self.bans.bans_client(now, client_id.as_str(), user_name.as_deref()) {
+            self.limited_at(Limit::Banned, id);
+            return Err(ReasonCode::BANNED);
+        }
         let mut found = self.clients.find(client_id.as_str());
         if let Some((index, client)) = found.and_then(|index| Some((index, self.clients.slots.at(index)?))) {
             // what is due comes first, though the host has not called `handle_timeout` yet

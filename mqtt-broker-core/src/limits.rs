@@ -40,7 +40,7 @@ impl<P: Policy> Core<P> {
             *count += 1;
         }
         if self.config.events.limits {
-            let (client, peer) = (client.cloned(), peer.copied());
+            let (client, peer) = (client.cloned(), peer.cloned());
             self.events.push(&mut self.stats, Event::Limited { limit, client, peer });
         }
     }
@@ -48,7 +48,7 @@ impl<P: Policy> Core<P> {
     /// The same, for what a connection asked for.
     pub(crate) fn limited_at(&mut self, limit: Limit, id: Id) {
         let conn = self.connections.get(id);
-        let peer = conn.map(|conn| *conn.peer);
+        let peer = conn.map(|conn| (*conn.peer).clone());
         let client = conn.and_then(|conn| conn.client()).and_then(|index| self.client_id(index));
         self.limited(limit, client.as_ref(), peer.as_ref());
     }

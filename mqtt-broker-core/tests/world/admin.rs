@@ -160,10 +160,19 @@ fn bans_keep_out_by_client_identifier_user_and_address_until_they_end() {
     assert!(world.broker.unban(&Ban::User("mallory".into())));
     assert!(!banned(&mut world, "x", Some("mallory")));
 
+    // whom the transport has proven it to be counts, whatever user name is claimed
+    let mut proven = Peer::default();
+    proven.identity = Some("mallory".into());
+    world.broker.ban(world.now, Ban::User("mallory".into()), None).unwrap();
+    let client = world.try_join_from(proven, Version::V5, "z", |connect| {
+        connect.user_name = Some(Utf8::new("alice").unwrap());
+    });
+    assert_eq!(world.received(client), ["CONNACK 0x8A"]);
+
     let address: IpAddr = "192.0.2.7".parse().unwrap();
     let mapped = Peer::new(Some("[::ffff:192.0.2.7]:1".parse().unwrap()), 0);
     world.broker.ban(world.now, Ban::Address(address), None).unwrap();
-    assert_eq!(world.open_from(Version::V5, mapped), Err(OpenError::Banned));
+    assert_eq!(world.open_from(Version::V5, mapped.clone()), Err(OpenError::Banned));
     assert!(world.broker.unban(&Ban::Address(address)));
     assert!(world.open_from(Version::V5, mapped).is_ok());
 }
