@@ -13,7 +13,8 @@ pub struct DecodeError {
     pub kind: DecodeErrorKind,
     /// Where, in bytes from the start of the packet.
     pub offset: usize,
-    /// The statement it breaks, such as `v5 [MQTT-2.1.3-1]`, or the section where the standard does not number the rule.
+    /// The statement it breaks, such as `v5 [MQTT-2.1.3-1]`, or the section where the standard does not number the rule (of a limit:
+    /// the section that lets a receiver have it).
     ///
     /// 3.1 numbers none: its packets are judged by the statements of 3.1.1.
     pub statement: &'static str,
@@ -33,6 +34,8 @@ pub enum DecodeErrorKind {
     ProtocolError,
     /// Larger than the limit; judged from the header alone.
     TooLarge,
+    /// More of something than a limit of the [`Profile`](crate::Profile) allows.
+    LimitExceeded,
     /// The first packet is not a CONNECT, or its protocol name is none of ours: close without an answer.
     NotMqtt,
     /// A CONNECT of a level that is not served; the level is inside, so that the right CONNACK can be sent.
@@ -45,6 +48,7 @@ impl fmt::Display for DecodeErrorKind {
             Self::Malformed => f.write_str("malformed packet"),
             Self::ProtocolError => f.write_str("protocol error"),
             Self::TooLarge => f.write_str("packet too large"),
+            Self::LimitExceeded => f.write_str("limit exceeded"),
             Self::NotMqtt => f.write_str("not MQTT"),
             Self::UnsupportedLevel(level) => write!(f, "unsupported protocol level {level}"),
         }

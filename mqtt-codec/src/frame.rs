@@ -1,9 +1,8 @@
-//! Framing: where a packet ends, judged from its fixed header alone (sections 2.1 and 1.5.5), and the reading half of a connection.
+//! Framing: where a packet ends, judged from its fixed header alone (sections 2.1 and 1.5.5).
 use crate::packet::version_of;
-use crate::rules::{self, Rule};
-use crate::{DecodeError, Packet, Role, Version};
-use alloc::boxed::Box;
-use alloc::vec::Vec;
+use crate::profile::Strict;
+use crate::rules;
+use crate::{DecodeError, Packet, Profile, Role, Version};
 
 /// The length in bytes of the packet that begins `bytes`, its fixed header included; `None` while the header is not all here.
 ///
@@ -56,92 +55,30 @@ fn measure(bytes: &[u8], limit: u32, version: Version) -> Result<Option<usize>, 
     Err(rules::VBI_FIVE.error(5, version))
 }
 
-/// The reading half of a connection: bytes as they come, packets out.
-///
-/// Keeps what is incomplete (or was not taken) between calls, nothing else; an idle reader holds no heap memory. Memory follows
-/// the bytes that came, never the length that a header claims.
-///
-/// # Examples
-///
-/// ```
-/// use mqtt_codec::{Packet, Reader, Version};
-///
-/// let mut reader = Reader::of_server(Version::V311, 1 << 20);
-/// let mut seen = 0;
-/// for bytes in [&[0xD0][..], &[0x00, 0x40, 0x02, 0x00], &[0x01]] {
-///     let mut packets = reader.read(bytes);
-///     while let Some(packet) = packets.next()? {
-///         seen += 1;
-///         assert!(matches!(packet, Packet::Pingresp | Packet::Ack(_)));
-///     }
-/// }
-/// assert_eq!((seen, reader.buffered()), (2, 0));
-/// # Ok::<(), mqtt_codec::DecodeError>(())
-/// ```
-#[derive(Debug)]
-pub struct Reader {
+/// What is known of the packets that one end sends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Framing {
     /// The end whose packets are read.
-    from: Role,
+    pub(crate) from: Role,
     /// Known from the start (reading a server) or from CONNECT (reading a client).
-    version: Option<Version>,
+    pub(crate) version: Option<Version>,
     /// In force until the version is known.
-    connect_limit: u32,
-    limit: u32,
-    /// What came and was not taken, behind `head` bytes that were.
-    tail: Vec<u8>,
-    head: usize,
-    /// Boxed: a connection that works has no use for the room.
-    failed: Option<Box<DecodeError>>,
+    pub(crate) connect_limit: u32,
+    pub(crate) limit: u32,
 }
 
-/// A tail of up to this capacity is kept for the next use, in bytes.
-const KEEP: usize = 4096;
-
-impl Reader {
-    /// Reads what a client sends. Until CONNECT is read, packets are limited to `connect_limit` bytes, and a first byte that cannot begin a CONNECT is refused at that byte; then to `limit`.
-    pub fn of_client(connect_limit: u32, limit: u32) -> Self {
-        Self::new(Role::Client, None, connect_limit, limit)
+impl Framing {
+    pub(crate) const fn of_client(connect_limit: u32, limit: u32) -> Self {
+        Self { from: Role::Client, version: None, connect_limit, limit }
     }
 
-    /// Reads what a server sends to a client of `version`.
-    pub fn of_server(version: Version, limit: u32) -> Self {
-        Self::new(Role::Server, Some(version), limit, limit)
-    }
-
-    fn new(from: Role, version: Option<Version>, connect_limit: u32, limit: u32) -> Self {
-        Self { from, version, connect_limit, limit, tail: Vec::new(), head: 0, failed: None }
-    }
-
-    /// Replaces the limit on the size of packets (bytes, fixed header included).
-    pub fn set_limit(&mut self, limit: u32) {
-        self.limit = limit;
-    }
-
-    /// The version in use, once known: of a CONNECT as soon as it was read, even if it was then refused for something else.
-    pub fn version(&self) -> Option<Version> {
-        self.version
-    }
-
-    /// Bytes kept between calls.
-    pub fn buffered(&self) -> usize {
-        self.tail.len().saturating_sub(self.head)
-    }
-
-    /// Bytes of memory held.
-    pub fn memory(&self) -> usize {
-        self.tail.capacity()
-    }
-
-    /// Begins to read `bytes`, behind what was kept. What is not taken by the time the result is dropped is kept for the next call.
-    ///
-    /// An empty slice goes on with what was kept.
-    pub fn read<'r>(&'r mut self, bytes: &'r [u8]) -> Packets<'r> {
-        Packets { reader: self, bytes }
+    pub(crate) const fn of_server(version: Version, limit: u32) -> Self {
+        Self { from: Role::Server, version: Some(version), connect_limit: limit, limit }
     }
 
     /// The length of the packet that begins `bytes`, as far as it can be told.
     #[inline]
-    fn measure(&self, bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
+    pub(crate) fn measure(&self, bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
         let Some(version) = self.version else {
             return self.measure_connect(bytes);
         };
@@ -153,121 +90,29 @@ impl Reader {
     fn measure_connect(&self, bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
         // v5 [MQTT-3.1.0-1], v4 [MQTT-3.1.0-1]: whatever does not begin with a CONNECT is not MQTT, and one byte tells.
         if bytes.first().is_some_and(|&first| first != 0x10) {
-            return Err(Rule::error(&rules::NOT_CONNECT, 0, Version::V5));
+            return Err(rules::NOT_CONNECT.error(0, Version::V5));
         }
         measure(bytes, self.connect_limit, Version::V5)
     }
 
-    fn fail(&mut self, error: DecodeError) -> DecodeError {
-        self.failed = Some(Box::new(error));
-        error
-    }
-
-    /// Makes room at the front, and lets go of what is no longer needed.
-    fn settle(&mut self) {
-        let kept = self.buffered();
-        if self.failed.is_some() || kept == 0 {
-            self.tail.clear();
-            self.head = 0;
-            if self.failed.is_some() || self.tail.capacity() > KEEP {
-                self.tail = Vec::new();
-            }
-        } else if self.head >= kept {
-            // Moving no more than was taken keeps the whole linear.
-            self.tail.drain(..self.head);
-            self.head = 0;
-            if self.tail.capacity() > KEEP && self.tail.capacity() / 2 >= kept {
-                self.tail.shrink_to(kept);
-            }
-        }
-    }
-}
-
-/// The packets of one read; lends each.
-#[derive(Debug)]
-pub struct Packets<'r> {
-    reader: &'r mut Reader,
-    /// What of the bytes was not taken.
-    bytes: &'r [u8],
-}
-
-/// Where the next packet lies, and its length.
-enum Place {
-    Tail(usize),
-    Bytes(usize),
-}
-
-impl Packets<'_> {
-    /// The next whole packet; `None` when there is no further one yet. After an error every call gives that error again.
-    #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> Result<Option<Packet<'_>>, DecodeError> {
-        if let Some(error) = &self.reader.failed {
-            return Err(**error);
-        }
-        let place = match self.locate() {
-            Ok(Some(place)) => place,
-            Ok(None) => return Ok(None),
-            Err(error) => return Err(self.reader.fail(error)),
-        };
-        let Reader { from, version, tail, head, failed, .. } = &mut *self.reader;
-        let frame = match place {
-            Place::Tail(len) => {
-                let frame = tail.get(*head..*head + len).unwrap_or_default();
-                *head += len;
-                frame
-            }
-            Place::Bytes(len) => {
-                let (frame, rest) = self.bytes.split_at_checked(len).unwrap_or_default();
-                self.bytes = rest;
-                frame
-            }
-        };
-        match Packet::decode(frame, version.unwrap_or(Version::V5), *from) {
-            Ok(packet) => {
-                if let (None, Packet::Connect(connect)) = (&version, &packet) {
-                    *version = Some(connect.version);
-                }
-                Ok(Some(packet))
-            }
-            Err(error) => {
-                if version.is_none() {
-                    *version = version_of(frame);
-                }
-                *failed = Some(Box::new(error));
-                Err(error)
-            }
-        }
-    }
-
-    /// Finds the next whole packet. One that began in the tail is completed there, by as many bytes as it needs.
+    /// Decodes one whole packet. The version becomes known by a CONNECT, even by one that is refused.
     #[inline]
-    fn locate(&mut self) -> Result<Option<Place>, DecodeError> {
-        if self.reader.buffered() == 0 {
-            let len = self.reader.measure(self.bytes)?;
-            return Ok(len.filter(|&len| len <= self.bytes.len()).map(Place::Bytes));
-        }
-        loop {
-            let kept = self.reader.tail.get(self.reader.head..).unwrap_or_default();
-            let wanted = match self.reader.measure(kept)? {
-                Some(len) if len <= kept.len() => return Ok(Some(Place::Tail(len))),
-                Some(len) => len - kept.len(),
-                None => 1,
+    pub(crate) fn decode<'a>(&mut self, frame: &'a [u8], profile: Option<&Profile>) -> Result<Packet<'a>, DecodeError> {
+        let version = self.version.unwrap_or(Version::V5);
+        let decoded = match profile {
+            None => Packet::decode(frame, version, self.from),
+            Some(profile) => Packet::decode_with(frame, version, self.from, profile),
+        };
+        if self.version.is_none() {
+            self.version = match &decoded {
+                Ok(Packet::Connect(connect)) => Some(connect.version),
+                Ok(_) => None,
+                Err(_) => match profile {
+                    None => version_of(frame, Strict),
+                    Some(profile) => version_of(frame, profile),
+                },
             };
-            if self.bytes.is_empty() {
-                return Ok(None);
-            }
-            let (taken, rest) = self.bytes.split_at_checked(wanted).unwrap_or((self.bytes, &[]));
-            self.reader.tail.extend_from_slice(taken);
-            self.bytes = rest;
         }
-    }
-}
-
-impl Drop for Packets<'_> {
-    fn drop(&mut self) {
-        self.reader.settle();
-        if self.reader.failed.is_none() && !self.bytes.is_empty() {
-            self.reader.tail.extend_from_slice(self.bytes);
-        }
+        decoded
     }
 }

@@ -15,30 +15,38 @@
 #![warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo)]
 
 extern crate alloc;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "std", test))]
 extern crate std;
 
 mod error;
 mod frame;
+#[cfg(test)]
+mod linear;
 mod out_buf;
 mod packet;
+mod profile;
 mod properties;
 mod property;
 mod read;
+mod reader;
 mod reason;
 mod rules;
+mod stream;
 mod types;
 mod write;
 
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
-pub use frame::{Packets, Reader, frame_len};
+pub use frame::frame_len;
 pub use mqtt_topic::{self as topic, FilterError, NameError, TopicFilter, TopicName};
 pub use out_buf::{Append, OutBuf};
 pub use packet::{
     Ack, AckKind, Auth, Connack, Connect, Disconnect, Filters, Packet, Publish, ReasonCodes, RetainHandling, Suback,
     Subscribe, SubscribeOptions, Subscription, Subscriptions, Unsuback, Unsubscribe, Will,
 };
+pub use profile::{Level3, Profile};
 pub use properties::{Properties, PropertiesIter};
 pub use property::{Property, PropertyId};
+pub use reader::{Packets, Reader};
 pub use reason::ReasonCode;
+pub use stream::Part;
 pub use types::{PacketId, Qos, Role, Utf8, Version};

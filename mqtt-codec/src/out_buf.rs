@@ -1,5 +1,5 @@
 //! Bytes on their way to a socket.
-use crate::{EncodeError, Packet, Version};
+use crate::{EncodeError, Packet, Publish, Version};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -89,6 +89,53 @@ impl OutBuf {
         }
         self.bytes.reserve(len);
         packet.write(version, plan, &mut self.bytes);
+        Ok(Append::Wrote)
+    }
+
+    /// Appends one PUBLISH, or nothing, with a part of a shared block as its payload: referenced from [`OutBuf::SHARE_FROM`] bytes, else
+    /// copied. [`Publish::payload`] is not looked at; a range that is not inside the block is an empty payload.
+    ///
+    /// # Errors
+    ///
+    /// The packet cannot be sent in this version, whatever room there is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqtt_codec::{Append, OutBuf, Properties, Publish, Qos, TopicName, Version};
+    /// use std::sync::Arc;
+    ///
+    /// let picture: Arc<[u8]> = vec![0; 100_000].into();
+    /// let publish = Publish {
+    ///     dup: false,
+    ///     qos: Qos::AtMostOnce,
+    ///     retain: false,
+    ///     topic: Some(TopicName::new("camera/7")?),
+    ///     packet_id: None,
+    ///     properties: Properties::EMPTY,
+    ///     payload: &[],
+    /// };
+    /// let mut out = OutBuf::with_limit(1 << 20);
+    /// assert_eq!(out.append_publish(&publish, Version::V5, &picture, 0..picture.len())?, Append::Wrote);
+    /// assert_eq!(out.len(), 4 + 10 + 1 + 100_000);
+    /// assert!(out.memory() < 1000); // the picture is not in it
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn append_publish(
+        &mut self,
+        publish: &Publish<'_>,
+        version: Version,
+        block: &Arc<[u8]>,
+        payload: Range<usize>,
+    ) -> Result<Append, EncodeError> {
+        let payload_len = block.get(payload.clone()).map_or(0, <[u8]>::len);
+        let head = Packet::Publish(Publish { payload: &[], ..*publish });
+        let plan = head.plan(version)?.with_payload(payload_len)?;
+        if !self.has_room(plan.total()) {
+            return Ok(Append::Full);
+        }
+        head.write(version, plan, &mut self.bytes);
+        self.put_shared(block, payload);
         Ok(Append::Wrote)
     }
 

@@ -6,6 +6,13 @@ use mqtt_topic::{NameErrorKind, TextErrorKind, check_text};
 use nom::bytes::complete::take;
 use nom::number::complete::{be_u8, be_u16, be_u32};
 
+/// What reading costs: a step for each field, and one for each byte of a text that is judged. The tests of this crate count them.
+#[inline(always)]
+pub(crate) fn spend(_steps: usize) {
+    #[cfg(test)]
+    crate::linear::count(_steps);
+}
+
 pub(crate) type Parsed<T> = Result<T, Fault>;
 
 /// What is left of a frame, or of a section in it.
@@ -41,6 +48,7 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     pub(crate) fn u8(&mut self) -> Parsed<u8> {
+        spend(1);
         let Ok((rest, value)) = be_u8::<_, ()>(self.rest) else {
             return Err(self.fault(&rules::LENGTH_SHORT));
         };
@@ -50,6 +58,7 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     pub(crate) fn u16(&mut self) -> Parsed<u16> {
+        spend(1);
         let Ok((rest, value)) = be_u16::<_, ()>(self.rest) else {
             return Err(self.fault(&rules::LENGTH_SHORT));
         };
@@ -59,6 +68,7 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     pub(crate) fn u32(&mut self) -> Parsed<u32> {
+        spend(1);
         let Ok((rest, value)) = be_u32::<_, ()>(self.rest) else {
             return Err(self.fault(&rules::LENGTH_SHORT));
         };
@@ -68,6 +78,7 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     pub(crate) fn take(&mut self, len: usize) -> Parsed<&'a [u8]> {
+        spend(1);
         let Ok((rest, taken)) = take::<_, _, ()>(len)(self.rest) else {
             return Err(self.fault(&rules::LENGTH_SHORT));
         };
@@ -109,6 +120,7 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(crate) fn text_or(&mut self, not_utf8: &'static Rule) -> Parsed<Utf8<'a>> {
         let bytes = self.binary()?;
+        spend(bytes.len());
         match check_text(bytes) {
             Ok(()) => Ok(Utf8::checked(bytes)),
             // v5 [MQTT-1.5.4-1], v5 [MQTT-1.5.4-2], v4 [MQTT-1.5.3-1], v4 [MQTT-1.5.3-2]: whatever field it is, a bad string ends the connection.
@@ -129,6 +141,7 @@ impl<'a> Cursor<'a> {
         not_utf8: &'static Rule,
     ) -> Parsed<TopicName<'a>> {
         let bytes = self.binary()?;
+        spend(bytes.len());
         match TopicName::from_bytes(bytes) {
             Ok(name) => Ok(name),
             Err(error) => {

@@ -1,5 +1,5 @@
 //! The rules that bytes from a peer can break: what each is called, how it is answered, and where the standards state it.
-use crate::DecodeErrorKind::{self, Malformed, NotMqtt, ProtocolError, TooLarge, UnsupportedLevel};
+use crate::DecodeErrorKind::{self, LimitExceeded, Malformed, NotMqtt, ProtocolError, TooLarge, UnsupportedLevel};
 use crate::{DecodeError, ReasonCode, Version};
 
 /// One rule.
@@ -32,6 +32,11 @@ const fn protocol(what: &'static str, v5: &'static str, v4: &'static str) -> Rul
     Rule { kind: ProtocolError, reason: ReasonCode::PROTOCOL_ERROR, what, v5, v4 }
 }
 
+/// A limit of ours: 0x97 is what tells of limits that are not about the size of the packet.
+const fn limit(what: &'static str, v4: &'static str) -> Rule {
+    Rule { kind: LimitExceeded, reason: ReasonCode::QUOTA_EXCEEDED, what, v5: "v5 section 2.4", v4 }
+}
+
 /// What only 5.0 knows has no statement at levels 3 and 4.
 const V4: &str = "v4";
 
@@ -60,6 +65,32 @@ pub(crate) static TOO_LARGE: Rule = Rule {
     v5: "v5 [MQTT-3.2.2-15]", // and [X5-CACK-6], the same rule for both ends
     v4: "v4 section 2.2.3",
 };
+
+pub(crate) static HEAD_TOO_LARGE: Rule = Rule {
+    kind: TooLarge,
+    reason: ReasonCode::PACKET_TOO_LARGE,
+    what: "what is in front of a streamed payload is larger than is taken",
+    v5: "v5 section 2.4",
+    v4: "v4 section 4.8",
+};
+
+// Only with a profile that says so.
+pub(crate) static CONTROL_CHARACTER: Rule =
+    malformed("a string holds a control character", "v5 [X5-UTF-1]", "v4 [X311-UTF-1]");
+pub(crate) static NON_CHARACTER: Rule =
+    malformed("a string holds a Unicode non-character", "v5 [X5-UTF-1]", "v4 [X311-UTF-1]");
+pub(crate) static FILTER_EMPTY: Rule = malformed("a topic filter is empty", "v5 [MQTT-4.7.3-1]", "v4 [MQTT-4.7.3-1]");
+pub(crate) static FILTER_UTF8: Rule =
+    malformed("a topic filter is not well-formed UTF-8", "v5 [MQTT-3.8.3-1]", "v4 [MQTT-3.8.3-1]");
+pub(crate) static FILTER_HASH: Rule =
+    malformed("a '#' is not the whole last level of its filter", "v5 [MQTT-4.7.1-1]", "v4 [MQTT-4.7.1-2]");
+pub(crate) static FILTER_PLUS: Rule =
+    malformed("a '+' is not a whole level of its filter", "v5 [MQTT-4.7.1-2]", "v4 [MQTT-4.7.1-3]");
+pub(crate) static SHARE_NAME: Rule = malformed("the share name is empty or holds a wildcard", "v5 [MQTT-4.8.2-1]", V4);
+pub(crate) static SHARE_FILTER: Rule = malformed("a shared subscription without a filter", "v5 [MQTT-4.8.2-2]", V4);
+pub(crate) static USER_PROPERTIES: Rule = limit("more User Properties than are taken", V4);
+pub(crate) static USER_PROPERTY_BYTES: Rule = limit("User Properties of more bytes than are taken", V4);
+pub(crate) static FILTERS: Rule = limit("more filters than are taken in one packet", "v4 section 4.8");
 
 // Properties.
 pub(crate) static PROPERTY_LENGTH: Rule =

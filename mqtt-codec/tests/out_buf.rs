@@ -1,6 +1,6 @@
 //! The output buffer against a plain vector of bytes.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic, missing_docs)]
-use mqtt_codec::{Append, OutBuf, Packet, Properties, Publish, Qos, TopicName, Version};
+use mqtt_codec::{Append, EncodeError, OutBuf, Packet, PacketId, Properties, Publish, Qos, TopicName, Version};
 use proptest::prelude::*;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -180,4 +180,67 @@ fn a_packet_that_cannot_be_sent_leaves_it_as_it_was() {
     });
     assert!(out.append(&packet, Version::V5).is_err());
     assert!(out.is_empty());
+}
+
+/// The bytes of `out`, and how many there are in each piece.
+fn pieces(out: &OutBuf) -> (Vec<u8>, Vec<usize>) {
+    let mut slices = [IoSlice::new(&[]); 8];
+    let filled = out.chunks_vectored(&mut slices);
+    (
+        slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect(),
+        slices[..filled].iter().map(|slice| slice.len()).collect(),
+    )
+}
+
+#[test]
+fn the_payload_of_a_publish_is_shared_and_never_copied() {
+    let block: Arc<[u8]> = (0..=255).cycle().take(5000).collect();
+    let publish = Publish {
+        dup: false,
+        qos: Qos::AtLeastOnce,
+        retain: true,
+        topic: Some(TopicName::new("a/b").unwrap()),
+        packet_id: PacketId::new(9),
+        properties: Properties::EMPTY,
+        payload: b"is not looked at",
+    };
+    for version in [Version::V31, Version::V311, Version::V5] {
+        for range in [0..5000, 10..4000, 0..1024, 0..1023, 7..7, 4000..6000] {
+            let payload = block.get(range.clone()).unwrap_or_default();
+            let mut whole = Vec::new();
+            Packet::Publish(Publish { payload, ..publish }).encode(version, &mut whole).unwrap();
+            let mut head = Vec::new();
+            publish.encode_head(version, payload.len(), &mut head).unwrap();
+            assert_eq!([&head[..], payload].concat(), whole, "{range:?}");
+
+            let mut out = OutBuf::with_limit(10_000);
+            assert_eq!(out.append_publish(&publish, version, &block, range.clone()), Ok(Append::Wrote));
+            assert_eq!(out.append(&Packet::Pingreq, version), Ok(Append::Wrote));
+            let (bytes, lengths) = pieces(&out);
+            assert_eq!(bytes, [&whole[..], &[0xC0, 0x00]].concat(), "{range:?}");
+            if payload.len() >= OutBuf::SHARE_FROM {
+                assert_eq!(lengths, [head.len(), payload.len(), 2]);
+                assert_eq!(Arc::strong_count(&block), 2);
+                assert!(out.memory() < 500);
+            } else {
+                assert_eq!(lengths, [whole.len() + 2]);
+                assert_eq!(Arc::strong_count(&block), 1);
+            }
+        }
+    }
+    // The limit counts the payload; what cannot be sent is not.
+    let mut out = OutBuf::with_limit(100);
+    assert_eq!(out.append(&Packet::Pingreq, Version::V5), Ok(Append::Wrote));
+    assert_eq!(out.append_publish(&publish, Version::V5, &block, 0..2000), Ok(Append::Full));
+    let wrong = Publish { packet_id: None, ..publish };
+    assert_eq!(out.append_publish(&wrong, Version::V5, &block, 0..1), Err(EncodeError::Invalid));
+    assert_eq!(wrong.encode_head(Version::V5, 1, &mut Vec::new()), Err(EncodeError::Invalid));
+    assert_eq!(publish.encode_head(Version::V5, 1 << 28, &mut Vec::new()), Err(EncodeError::PacketTooLarge));
+    let mut small = [0; 9];
+    assert_eq!(publish.encode_head(Version::V5, 10, &mut &mut small[..]), Err(EncodeError::NoRoom));
+    assert_eq!((out.len(), small), (2, [0; 9]));
+    // Room for the head is enough.
+    let mut exact = [0; 10];
+    assert_eq!(publish.encode_head(Version::V5, 10, &mut &mut exact[..]), Ok(()));
+    assert_eq!(exact[..2], [0x33, 18]);
 }

@@ -1,8 +1,9 @@
 //! CONNACK (section 3.2).
 use super::{Sections, kind};
+use crate::profile::Leniency;
 use crate::read::{Cursor, Parsed};
 use crate::write::Sink;
-use crate::{EncodeError, Properties, ReasonCode, Role, Version, rules};
+use crate::{EncodeError, Level3, Properties, ReasonCode, Role, Version, rules};
 
 /// CONNACK (section 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,14 +17,15 @@ pub struct Connack<'a> {
 }
 
 impl<'a> Connack<'a> {
-    pub(super) fn decode(mut cursor: Cursor<'a>, version: Version) -> Parsed<Self> {
+    pub(super) fn decode(mut cursor: Cursor<'a>, version: Version, leniency: impl Leniency) -> Parsed<Self> {
         let flags_at = cursor;
         let flags = cursor.u8()?;
         // v5 [MQTT-3.2.2-1]; v3 [X31-CACK-1]: the byte has no meaning at all.
-        if version != Version::V31 && flags & !1 != 0 {
+        let meaningful = version != Version::V31 || leniency.level_3() == Level3::As311;
+        if meaningful && flags & !1 != 0 && !leniency.ignores_flags(version) {
             return Err(flags_at.fault(&rules::CONNACK_FLAGS));
         }
-        let session_present = version != Version::V31 && flags == 1;
+        let session_present = version != Version::V31 && flags & 1 == 1;
         let code_at = cursor;
         let code = cursor.u8()?;
         let (reason, properties) = if version == Version::V5 {

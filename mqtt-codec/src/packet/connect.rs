@@ -1,8 +1,9 @@
 //! CONNECT (section 3.1).
 use super::{Sections, kind};
+use crate::profile::Leniency;
 use crate::read::{Cursor, Parsed};
 use crate::write::Sink;
-use crate::{EncodeError, Properties, Qos, Role, TopicName, Utf8, Version, rules};
+use crate::{EncodeError, Level3, Properties, Qos, Role, TopicName, Utf8, Version, rules};
 
 /// CONNECT (section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,17 +50,17 @@ const CLEAN_START: u8 = 0x02;
 const RESERVED: u8 = 0x01;
 
 /// The version that the CONNECT in `frame` asks for, however wrong the rest of it may be; `None` if it is none of ours.
-pub(crate) fn version_of(frame: &[u8]) -> Option<Version> {
+pub(crate) fn version_of(frame: &[u8], leniency: impl Leniency) -> Option<Version> {
     let mut cursor = Cursor::new(frame);
     if cursor.u8().ok()? >> 4 != 1 {
         return None;
     }
     cursor.vbi().ok()?;
-    read_version(&mut cursor).ok()
+    read_version(&mut cursor, leniency).ok()
 }
 
 #[inline]
-fn read_version(cursor: &mut Cursor<'_>) -> Parsed<Version> {
+fn read_version(cursor: &mut Cursor<'_>, leniency: impl Leniency) -> Parsed<Version> {
     let at = *cursor;
     let wrong_name = at.fault(&rules::PROTOCOL_NAME);
     // v5 [MQTT-3.1.2-1], v4 [MQTT-3.1.2-1]: another name is another protocol, and is not answered.
@@ -70,6 +71,8 @@ fn read_version(cursor: &mut Cursor<'_>) -> Parsed<Version> {
         (b"MQIsdp", 3) => Ok(Version::V31),
         (b"MQTT", 4) => Ok(Version::V311),
         (b"MQTT", 5) => Ok(Version::V5),
+        (b"MQIsdp", 0x83) if leniency.takes_bridges() => Ok(Version::V31),
+        (b"MQTT", 0x84) if leniency.takes_bridges() => Ok(Version::V311),
         // v5 [MQTT-3.1.2-2], v4 [MQTT-3.1.2-2]: the level goes out with the error, so that the answer can be in the right form.
         (b"MQIsdp" | b"MQTT", _) => Err(level_at.fault(&rules::LEVEL)),
         _ => Err(wrong_name),
@@ -78,11 +81,14 @@ fn read_version(cursor: &mut Cursor<'_>) -> Parsed<Version> {
 
 impl<'a> Connect<'a> {
     #[inline]
-    pub(super) fn decode(mut cursor: Cursor<'a>) -> Parsed<Self> {
-        let version = read_version(&mut cursor)?;
+    pub(super) fn decode(mut cursor: Cursor<'a>, leniency: impl Leniency) -> Parsed<Self> {
+        let version = read_version(&mut cursor, leniency)?;
         let flags_at = cursor;
-        let flags = cursor.u8()?;
-        check_flags(flags, version).map_err(|rule| flags_at.fault(rule))?;
+        let mut flags = cursor.u8()?;
+        if leniency.ignores_flags(version) {
+            flags = meaningful(flags);
+        }
+        check_flags(flags, version, leniency).map_err(|rule| flags_at.fault(rule))?;
         let keep_alive = cursor.u16()?;
         let properties = read_properties(&mut cursor, version, kind::CONNECT)?;
         // v5 [MQTT-3.1.3-1], v4 [MQTT-3.1.3-1]: the order of the payload is fixed.
@@ -90,7 +96,8 @@ impl<'a> Connect<'a> {
         let client_id = cursor.text_or(&rules::CLIENT_ID_UTF8).map_err(|fault| fault.or_missing(&rules::CLIENT_ID))?;
         let will = if flags & WILL == 0 { None } else { Some(read_will(&mut cursor, flags, version)?) };
         // v3 [X31-CON-3]: the flag may be set and the field absent; the length of the packet decides.
-        let there = |cursor: Cursor<'_>| version != Version::V31 || !cursor.is_empty();
+        let may_be_absent = version == Version::V31 && leniency.level_3() != Level3::As311;
+        let there = |cursor: Cursor<'_>| !may_be_absent || !cursor.is_empty();
         let user_name = if flags & USER_NAME != 0 && there(cursor) {
             // v5 [MQTT-3.1.2-17], v5 [MQTT-3.1.3-12], v4 [MQTT-3.1.2-19], v4 [MQTT-3.1.3-11]
             Some(cursor.text_or(&rules::USER_NAME_UTF8).map_err(|fault| fault.or_missing(&rules::USER_NAME))?)
@@ -184,8 +191,13 @@ fn too_long(bytes: &[u8]) -> bool {
     bytes.len() > usize::from(u16::MAX)
 }
 
+/// The flags without those that have no meaning.
+fn meaningful(flags: u8) -> u8 {
+    if flags & WILL == 0 { flags & !(RESERVED | WILL_QOS | WILL_RETAIN) } else { flags & !RESERVED }
+}
+
 #[inline]
-fn check_flags(flags: u8, version: Version) -> Result<(), &'static rules::Rule> {
+fn check_flags(flags: u8, version: Version, leniency: impl Leniency) -> Result<(), &'static rules::Rule> {
     // v5 [MQTT-3.1.2-3], v4 [MQTT-3.1.2-3]
     if flags & RESERVED != 0 {
         return Err(&rules::CONNECT_RESERVED);
@@ -205,8 +217,13 @@ fn check_flags(flags: u8, version: Version) -> Result<(), &'static rules::Rule> 
     if flags & WILL_QOS == WILL_QOS {
         return Err(&rules::WILL_QOS);
     }
+    let may_be_alone = match version {
+        Version::V5 => true,
+        Version::V311 => false,
+        Version::V31 => leniency.level_3() == Level3::Lenient,
+    };
     // v4 [MQTT-3.1.2-22]
-    if version != Version::V5 && flags & (USER_NAME | PASSWORD) == PASSWORD {
+    if !may_be_alone && flags & (USER_NAME | PASSWORD) == PASSWORD {
         return Err(&rules::PASSWORD_ALONE);
     }
     Ok(())

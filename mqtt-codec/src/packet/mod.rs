@@ -1,8 +1,9 @@
 //! The packets (section 3): which there are, who may send which, and how each begins. One file holds each packet's own fields.
+use crate::profile::{Leniency, Strict};
 use crate::read::{Cursor, Parsed};
 use crate::rules::{self, Rule};
 use crate::write::{Count, Sink, VBI_MAX, Writer, vbi_len};
-use crate::{DecodeError, EncodeError, Properties, Role, Version};
+use crate::{DecodeError, EncodeError, Level3, Profile, Properties, Role, Version};
 use bytes::BufMut;
 
 mod ack;
@@ -11,7 +12,7 @@ mod connack;
 mod connect;
 mod disconnect;
 mod display;
-mod filters;
+pub(crate) mod filters;
 pub(crate) mod kind;
 mod publish;
 mod suback;
@@ -96,6 +97,12 @@ impl Plan {
     pub(crate) const fn total(self) -> usize {
         1 + vbi_len(self.body) + self.body
     }
+
+    /// The plan of a PUBLISH that has `len` more bytes of payload.
+    pub(crate) fn with_payload(self, len: usize) -> Result<Self, EncodeError> {
+        let body = self.body.saturating_add(len);
+        if body > VBI_MAX { Err(EncodeError::PacketTooLarge) } else { Ok(Self { body, ..self }) }
+    }
 }
 
 impl<'a> Packet<'a> {
@@ -109,7 +116,38 @@ impl<'a> Packet<'a> {
     #[inline]
     pub fn decode(frame: &'a [u8], version: Version, from: Role) -> Result<Self, DecodeError> {
         // v5 [X5-ERR-2]: of several faults the first one found is reported.
-        decode(frame, version, from).map_err(|fault| fault.in_frame(frame, version_of(frame).unwrap_or(version)))
+        decode(frame, version, from, Strict)
+            .map_err(|fault| fault.in_frame(frame, version_of(frame, Strict).unwrap_or(version)))
+    }
+
+    /// The same by another profile than [`Profile::STRICT`].
+    ///
+    /// Takes time in proportion to the packet's length, without its payload.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `from` may not send, or `profile` does not take.
+    pub fn decode_with(frame: &'a [u8], version: Version, from: Role, profile: &Profile) -> Result<Self, DecodeError> {
+        let judged =
+            decode(frame, version, from, profile).and_then(|packet| profile.judge(&packet, frame).map(|()| packet));
+        judged.map_err(|fault| fault.in_frame(frame, version_of(frame, profile).unwrap_or(version)))
+    }
+
+    /// The properties of the packet (not those of a will); `None` for PINGREQ and PINGRESP, which have none.
+    pub fn properties(&self) -> Option<Properties<'a>> {
+        match self {
+            Self::Connect(packet) => Some(packet.properties),
+            Self::Connack(packet) => Some(packet.properties),
+            Self::Publish(packet) => Some(packet.properties),
+            Self::Ack(packet) => Some(packet.properties),
+            Self::Subscribe(packet) => Some(packet.properties),
+            Self::Suback(packet) => Some(packet.properties),
+            Self::Unsubscribe(packet) => Some(packet.properties),
+            Self::Unsuback(packet) => Some(packet.properties),
+            Self::Disconnect(packet) => Some(packet.properties),
+            Self::Auth(packet) => Some(packet.properties),
+            Self::Pingreq | Self::Pingresp => None,
+        }
     }
 
     /// Bytes on the wire, fixed header included.
@@ -241,7 +279,7 @@ impl<'a> Packet<'a> {
 }
 
 #[inline]
-fn decode<'a>(frame: &'a [u8], version: Version, from: Role) -> Parsed<Packet<'a>> {
+fn decode<'a>(frame: &'a [u8], version: Version, from: Role, leniency: impl Leniency) -> Parsed<Packet<'a>> {
     let mut cursor = Cursor::new(frame);
     let first = cursor.u8()?;
     let body_len = usize::try_from(cursor.vbi()?).unwrap_or(usize::MAX);
@@ -249,18 +287,18 @@ fn decode<'a>(frame: &'a [u8], version: Version, from: Role) -> Parsed<Packet<'a
     cursor.finish()?;
     let flags = first & 0x0F;
     if first >> 4 == 3 {
-        return Publish::decode(flags, body, version, from).map(Packet::Publish);
+        return Publish::decode(flags, body, version, from, leniency).map(Packet::Publish);
     }
-    check_header(first >> 4, flags, version, from).map_err(|rule| Cursor::new(frame).fault(rule))?;
+    check_header(first >> 4, flags, version, from, leniency).map_err(|rule| Cursor::new(frame).fault(rule))?;
     Ok(match first >> 4 {
-        1 => Packet::Connect(Connect::decode(body)?),
-        2 => Packet::Connack(Connack::decode(body, version)?),
+        1 => Packet::Connect(Connect::decode(body, leniency)?),
+        2 => Packet::Connack(Connack::decode(body, version, leniency)?),
         4 => Packet::Ack(Ack::decode(AckKind::Puback, body, version, from)?),
         5 => Packet::Ack(Ack::decode(AckKind::Pubrec, body, version, from)?),
         6 => Packet::Ack(Ack::decode(AckKind::Pubrel, body, version, from)?),
         7 => Packet::Ack(Ack::decode(AckKind::Pubcomp, body, version, from)?),
         8 => Packet::Subscribe(Subscribe::decode(body, version)?),
-        9 => Packet::Suback(Suback::decode(body, version)?),
+        9 => Packet::Suback(Suback::decode(body, version, leniency)?),
         10 => Packet::Unsubscribe(Unsubscribe::decode(body, version)?),
         11 => Packet::Unsuback(Unsuback::decode(body, version)?),
         12 => body.finish().map(|()| Packet::Pingreq)?,
@@ -270,9 +308,37 @@ fn decode<'a>(frame: &'a [u8], version: Version, from: Role) -> Parsed<Packet<'a
     })
 }
 
+/// Decodes a PUBLISH of which `head` is all but the payload.
+pub(crate) fn decode_head<'a>(
+    head: &'a [u8],
+    version: Version,
+    from: Role,
+    profile: Option<&Profile>,
+) -> Result<Publish<'a>, DecodeError> {
+    let decoded = match profile {
+        None => decode_head_by(head, version, from, Strict),
+        Some(profile) => decode_head_by(head, version, from, profile)
+            .and_then(|publish| profile.judge(&Packet::Publish(publish), head).map(|()| publish)),
+    };
+    decoded.map_err(|fault| fault.in_frame(head, version))
+}
+
+fn decode_head_by<'a>(head: &'a [u8], version: Version, from: Role, leniency: impl Leniency) -> Parsed<Publish<'a>> {
+    let mut cursor = Cursor::new(head);
+    let first = cursor.u8()?;
+    cursor.vbi()?; // the length of the whole packet
+    Publish::decode(first & 0x0F, cursor, version, from, leniency)
+}
+
 /// Whether `from` may send this type of packet, with these flags; not asked for PUBLISH.
 #[inline]
-fn check_header(kind: u8, flags: u8, version: Version, from: Role) -> Result<(), &'static Rule> {
+fn check_header(
+    kind: u8,
+    flags: u8,
+    version: Version,
+    from: Role,
+    leniency: impl Leniency,
+) -> Result<(), &'static Rule> {
     let v5 = version == Version::V5;
     // v5 [X5-ERR-4]: a client sends nothing that only a server may send, nor the other way round.
     match (kind, from) {
@@ -288,7 +354,8 @@ fn check_header(kind: u8, flags: u8, version: Version, from: Role) -> Result<(),
     // v5 [MQTT-2.1.3-1], v4 [MQTT-2.2.2-2]: wrong flags end the connection. v3 [X31-DUP-1]: a repetition may say so.
     match (kind, flags) {
         (6 | 8 | 10, 0b0010) => Ok(()),
-        (6 | 8 | 10, 0b1010) if version == Version::V31 => Ok(()),
+        (6 | 8 | 10, 0b1010) if version == Version::V31 && leniency.level_3() != Level3::As311 => Ok(()),
+        _ if leniency.ignores_flags_of(kind, version) => Ok(()),
         (6, _) => Err(&rules::PUBREL_FLAGS), // v5 [MQTT-3.6.1-1], v4 [MQTT-3.6.1-1]
         (8, _) => Err(&rules::SUBSCRIBE_FLAGS), // v5 [MQTT-3.8.1-1], v4 [MQTT-3.8.1-1]
         (10, _) => Err(&rules::UNSUBSCRIBE_FLAGS), // v5 [MQTT-3.10.1-1], v4 [MQTT-3.10.1-1]

@@ -1,8 +1,10 @@
 //! PUBLISH (section 3.3): the hot path.
-use super::{Sections, kind};
+use super::{Packet, Sections, kind};
+use crate::profile::Leniency;
 use crate::read::{Cursor, Parsed};
 use crate::write::Sink;
 use crate::{EncodeError, PacketId, Properties, Qos, Role, TopicName, Version, rules};
+use bytes::BufMut;
 
 /// PUBLISH (section 3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,16 +31,25 @@ const RETAIN: u8 = 0x01;
 impl<'a> Publish<'a> {
     /// `flags` are the low four bits of the first byte.
     #[inline]
-    pub(super) fn decode(flags: u8, mut cursor: Cursor<'a>, version: Version, from: Role) -> Parsed<Self> {
+    pub(crate) fn decode(
+        flags: u8,
+        mut cursor: Cursor<'a>,
+        version: Version,
+        from: Role,
+        leniency: impl Leniency,
+    ) -> Parsed<Self> {
         let start = cursor;
         // v5 [MQTT-3.3.1-4], v4 [MQTT-3.3.1-4]
         let Some(qos) = Qos::new((flags >> 1) & 3) else {
             return Err(start.fault(&rules::QOS_3));
         };
-        let dup = flags & DUP != 0;
+        let mut dup = flags & DUP != 0;
         // v5 [MQTT-3.3.1-2], v4 [MQTT-3.3.1-2]
         if dup && qos == Qos::AtMostOnce {
-            return Err(start.fault(&rules::DUP_QOS_0));
+            if !leniency.ignores_flags(version) {
+                return Err(start.fault(&rules::DUP_QOS_0));
+            }
+            dup = false;
         }
         // v5 [MQTT-3.3.2-1], v4 [MQTT-3.3.2-1]: the topic name comes first.
         let topic = match cursor.rest() {
@@ -59,6 +70,46 @@ impl<'a> Publish<'a> {
             return Err(start.fault(&rules::TOPIC_EMPTY));
         }
         Ok(Self { dup, qos, retain: flags & RETAIN != 0, topic, packet_id, properties, payload: cursor.take_all() })
+    }
+
+    /// Appends all of the packet but its payload, which is to be `payload_len` bytes and to follow: sent from where it lies, or as it
+    /// comes. [`payload`](Self::payload) is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Packet::encode`]. Nothing was written then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqtt_codec::{Packet, Properties, Publish, Qos, TopicName, Version};
+    ///
+    /// let payload = vec![0; 100_000];
+    /// let publish = Publish {
+    ///     dup: false,
+    ///     qos: Qos::AtMostOnce,
+    ///     retain: false,
+    ///     topic: Some(TopicName::new("camera/7")?),
+    ///     packet_id: None,
+    ///     properties: Properties::EMPTY,
+    ///     payload: &[],
+    /// };
+    /// let mut head = Vec::new();
+    /// publish.encode_head(Version::V311, payload.len(), &mut head)?;
+    /// // .. write_vectored(&[IoSlice::new(&head), IoSlice::new(&payload)])
+    /// # let mut whole = Vec::new();
+    /// # Packet::Publish(Publish { payload: &payload, ..publish }).encode(Version::V311, &mut whole)?;
+    /// # assert_eq!([head, payload].concat(), whole);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn encode_head(&self, version: Version, payload_len: usize, out: &mut impl BufMut) -> Result<(), EncodeError> {
+        let head = Packet::Publish(Publish { payload: &[], ..*self });
+        let plan = head.plan(version)?.with_payload(payload_len)?;
+        if out.remaining_mut() < plan.total() - payload_len {
+            return Err(EncodeError::NoRoom);
+        }
+        head.write(version, plan, out);
+        Ok(())
     }
 
     pub(super) fn flags(&self) -> u8 {

@@ -1,10 +1,11 @@
 //! SUBACK and UNSUBACK (sections 3.9 and 3.11).
 use super::Sections;
 use super::kind::{self, Kinds};
+use crate::profile::Leniency;
 use crate::read::{Cursor, Parsed};
 use crate::rules;
 use crate::write::Sink;
-use crate::{EncodeError, PacketId, Properties, ReasonCode, Role, Version};
+use crate::{EncodeError, Level3, PacketId, Properties, ReasonCode, Role, Version};
 use core::fmt;
 
 /// SUBACK (section 3.9).
@@ -63,16 +64,17 @@ impl fmt::Debug for ReasonCodes<'_> {
 }
 
 /// Whether SUBACK has `code` in `version`.
-fn is_suback_code(code: ReasonCode, version: Version) -> bool {
+fn is_suback_code(code: ReasonCode, version: Version, leniency: impl Leniency) -> bool {
     match version {
         Version::V5 => code.is_of(kind::SUBACK),         // v5 [MQTT-3.9.3-2]
         Version::V311 => matches!(code.0, 0..=2 | 0x80), // v4 [MQTT-3.9.3-2]
-        Version::V31 => matches!(code.0, 0..=2),         // v3 [X31-SUB-1]
+        // v3 [X31-SUB-1]
+        Version::V31 => matches!(code.0, 0..=2) || (code.0 == 0x80 && leniency.level_3() == Level3::Lenient),
     }
 }
 
 impl<'a> Suback<'a> {
-    pub(super) fn decode(mut cursor: Cursor<'a>, version: Version) -> Parsed<Self> {
+    pub(super) fn decode(mut cursor: Cursor<'a>, version: Version, leniency: impl Leniency) -> Parsed<Self> {
         let packet_id = cursor.packet_id()?;
         let properties = match version {
             Version::V5 => Properties::decode(&mut cursor, kind::SUBACK, Role::Server)?,
@@ -85,7 +87,7 @@ impl<'a> Suback<'a> {
         let codes = ReasonCodes(cursor.rest());
         while !cursor.is_empty() {
             let at = cursor;
-            if !is_suback_code(ReasonCode(cursor.u8()?), version) {
+            if !is_suback_code(ReasonCode(cursor.u8()?), version, leniency) {
                 return Err(at.fault(&rules::SUBACK_CODE));
             }
         }

@@ -114,9 +114,9 @@ impl<'a> Subscriptions<'a> {
 
     /// Each filter parsed as it is reached; at level 5 the grammar of `$share/` is part of it.
     pub fn iter(self) -> impl Iterator<Item = Result<Subscription<'a>, FilterError>> + Clone + use<'a> {
-        let strict = !matches!(self.repr, Repr::Wire(_, Version::V31 | Version::V311));
+        let shared = self.has_shared();
         self.raw().map(move |(filter, options)| {
-            let filter = super::filters::parse(filter, strict)?;
+            let filter = super::filters::parse(filter, shared)?;
             Ok(Subscription { filter, options })
         })
     }
@@ -128,6 +128,16 @@ impl<'a> Subscriptions<'a> {
             Repr::Wire(..) => self.raw().count(),
             Repr::List(list) => list.len(),
         }
+    }
+
+    /// The filters as bytes, and whether the grammar of `$share/` is part of theirs.
+    pub(crate) fn texts(self) -> impl Iterator<Item = (&'a [u8], bool)> {
+        let shared = self.has_shared();
+        self.raw().map(move |(filter, _)| (filter, shared))
+    }
+
+    fn has_shared(self) -> bool {
+        !matches!(self.repr, Repr::Wire(_, Version::V31 | Version::V311))
     }
 
     /// The filters as bytes.

@@ -39,8 +39,8 @@ impl<'a> Filters<'a> {
 
     /// Each filter parsed as it is reached; at level 5 the grammar of `$share/` is part of it.
     pub fn iter(self) -> impl Iterator<Item = Result<TopicFilter<'a>, FilterError>> + Clone + use<'a> {
-        let strict = !matches!(self.repr, Repr::Wire(_, Version::V31 | Version::V311));
-        self.raw().map(move |filter| parse(filter, strict))
+        let shared = self.has_shared();
+        self.raw().map(move |filter| parse(filter, shared))
     }
 
     /// How many.
@@ -50,6 +50,16 @@ impl<'a> Filters<'a> {
             Repr::Wire(..) => self.raw().count(),
             Repr::List(list) => list.len(),
         }
+    }
+
+    /// The filters as bytes, and whether the grammar of `$share/` is part of theirs.
+    pub(crate) fn texts(self) -> impl Iterator<Item = (&'a [u8], bool)> {
+        let shared = self.has_shared();
+        self.raw().map(move |filter| (filter, shared))
+    }
+
+    fn has_shared(self) -> bool {
+        !matches!(self.repr, Repr::Wire(_, Version::V31 | Version::V311))
     }
 
     /// The filters as bytes.
