@@ -1,4 +1,5 @@
 //! How a CONNECT becomes a client (section 3.1.4): rules, policy, the will's policy, takeover, session.
+use crate::authorize::{Desk, Verdict, vet_name};
 use crate::clients::{Client, Home};
 use crate::connections::Phase;
 use crate::core_state::Core;
@@ -8,13 +9,13 @@ use crate::event::Cause;
 use crate::slots::Id;
 use crate::wills::Will;
 use crate::{
-    ClientId, ClientInfo, ConnectRequest, ConnectionId, Decision, Event, Limit, OpenError, Origin, Peer, Policy,
-    PublishRequest,
+    ClientId, ClientInfo, ConnectRequest, ConnectionId, Decision, Event, Limit, NewMessage, OpenError, Origin, Peer,
+    Policy,
 };
 use alloc::boxed::Box;
 use mqtt_session::codec::{Connect, Qos, ReasonCode, Utf8, Version};
 use mqtt_session::topic::TopicName;
-use mqtt_session::{Accept, Instant, Session, State};
+use mqtt_session::{Accept, Instant, Publication, Session, State};
 
 /// What a CONNECT asked for, kept while it is decided upon.
 #[derive(Debug)]
@@ -92,9 +93,8 @@ impl<P: Policy> Core<P> {
         };
         conn.phase = Phase::Deciding(connection, joining);
         match decision {
-            Decision::Allow => self.connect_decided(now, id, Ok(())),
-            Decision::Deny(reason) => self.connect_decided(now, id, Err(reason)),
             Decision::Defer(_) => self.defer(now, Deferred::Connect(id), Some(id)),
+            decision => self.connect_decided(now, id, decision),
         }
     }
 
@@ -150,40 +150,63 @@ impl<P: Policy> Core<P> {
         Ok(if empty { (self.clients.assign(), true) } else { (ClientId::new(text), false) })
     }
 
-    /// A topic that a client may publish to at all: not one of the server's own (S4), not too deep.
+    /// A topic that a client may publish to at all.
     pub(crate) fn vet_name(&mut self, name: TopicName<'_>) -> Result<(), ReasonCode> {
-        let too_deep = name.levels().nth(self.config.max_topic_levels).is_some();
-        if too_deep {
+        let vetted = vet_name(&self.config, name, false);
+        if vetted.is_err() && !name.begins_with_dollar() {
             self.limited(Limit::TopicLevels, None, None);
         }
-        if name.begins_with_dollar() || too_deep { Err(ReasonCode::TOPIC_NAME_INVALID) } else { Ok(()) }
+        vetted
     }
 
     /// The policy has spoken on the client; now on its will (S6).
-    pub(crate) fn connect_decided(&mut self, now: Instant, id: Id, verdict: Result<(), ReasonCode>) {
-        if let Err(reason) = verdict {
-            return self.turn_away(now, id, reason);
-        }
-        let ticket = self.next_ticket();
-        let Some(conn) = self.connections.get(id) else { return };
-        let Phase::Deciding(_, joining) = &conn.phase else { return };
-        let policy = &mut self.policy;
-        let origin = Origin::Will(joining.info(&conn.peer));
-        let decision = joining.will.as_ref().map_or(Decision::Allow, |will| {
-            will.with_publication(|publication| policy.publish(&PublishRequest { origin, publication, ticket }))
-        });
+    pub(crate) fn connect_decided(&mut self, now: Instant, id: Id, decision: Decision) {
         match decision {
-            Decision::Allow => self.will_decided(now, id, Ok(())),
-            Decision::Deny(_) => self.will_decided(now, id, Err(ReasonCode::NOT_AUTHORIZED)),
-            Decision::Defer(_) => self.defer(now, Deferred::ConnectWill(id), Some(id)),
+            Decision::Allow => {}
+            no => return self.turn_away(now, id, no.refusal()),
+        }
+        self.judge_connect_will(now, id, |desk, origin, publication| desk.publish(origin, publication));
+    }
+
+    /// The policy has spoken on a will that was left, rewritten or not.
+    pub(crate) fn connect_will_resumed(
+        &mut self,
+        now: Instant,
+        id: Id,
+        new: Option<Box<NewMessage>>,
+        answer: Decision,
+    ) {
+        self.judge_connect_will(now, id, |desk, origin, publication| match new {
+            Some(new) => desk.resume_publish(origin, &new.publication(), true, answer),
+            None => desk.resume_publish(origin, publication, false, answer),
+        });
+    }
+
+    /// Judges the will of a CONNECT, if there is one; one that was rewritten is rewritten again when it fires.
+    fn judge_connect_will(
+        &mut self,
+        now: Instant,
+        id: Id,
+        judge: impl FnOnce(&mut Desk<'_, P>, Origin<'_>, &Publication<'_>) -> Verdict<NewMessage>,
+    ) {
+        let Self { policy, config, last_ticket, connections, .. } = self;
+        let Some(conn) = connections.get(id) else { return };
+        let Phase::Deciding(_, joining) = &conn.phase else { return };
+        let mut desk = Desk { now, policy, config, last_ticket };
+        let origin = Origin::Will(joining.info(&conn.peer));
+        let verdict = joining
+            .will
+            .as_ref()
+            .map_or(Verdict::Allow, |will| will.with_publication(|publication| judge(&mut desk, origin, publication)));
+        match verdict {
+            Verdict::Allow | Verdict::AllowAs(_) => self.all_decided(now, id),
+            Verdict::Deny(_) => self.turn_away(now, id, ReasonCode::NOT_AUTHORIZED),
+            Verdict::Defer(new) => self.defer(now, Deferred::ConnectWill(id, new), Some(id)),
         }
     }
 
-    /// All is decided: let the client in, or turn it away.
-    pub(crate) fn will_decided(&mut self, now: Instant, id: Id, verdict: Result<(), ReasonCode>) {
-        if let Err(reason) = verdict {
-            return self.turn_away(now, id, reason);
-        }
+    /// All is decided: let the client in.
+    fn all_decided(&mut self, now: Instant, id: Id) {
         let Some(conn) = self.connections.get_mut(id) else { return };
         match core::mem::replace(&mut conn.phase, Phase::Closing) {
             Phase::Deciding(connection, joining) => {

@@ -50,6 +50,9 @@ pub(crate) struct Client {
     pub(crate) will: Option<Box<Will>>,
     /// Sorted.
     subscriptions: Vec<TopicFilterBuf>,
+    /// What the policy put in the place of what the client wrote: its own filter, and the one in `subscriptions`.
+    #[allow(clippy::box_collection)] // rare: most clients have none
+    aliases: Option<Box<Vec<(TopicFilterBuf, TopicFilterBuf)>>>,
     /// Retained messages still on their way, one per subscribe.
     pub(crate) replays: Vec<Replay>,
     /// Bytes of its messages that are in the broker's sum.
@@ -79,6 +82,7 @@ impl Client {
             expiry: 0,
             will: None,
             subscriptions: Vec::new(),
+            aliases: None,
             replays: Vec::new(),
             charged: 0,
         }
@@ -132,6 +136,27 @@ impl Client {
         if let Ok(at) = self.position(filter) {
             self.subscriptions.remove(at);
         }
+    }
+
+    /// Remembers that `filter` stands for the client's `own`; `false` if it has `most` such.
+    pub(crate) fn add_alias(&mut self, own: TopicFilter<'_>, filter: TopicFilter<'_>, most: usize) -> bool {
+        let aliases = self.aliases.get_or_insert_default();
+        let room = aliases.len() < most;
+        if room {
+            aliases.push((own.into(), filter.into()));
+        }
+        room
+    }
+
+    /// What stands for the client's `own`, if that was rewritten; it is forgotten.
+    pub(crate) fn take_alias(&mut self, own: TopicFilter<'_>) -> Option<TopicFilterBuf> {
+        let aliases = self.aliases.as_mut()?;
+        let at = aliases.iter().position(|(written, _)| written.as_filter() == own)?;
+        let (_, filter) = aliases.swap_remove(at);
+        if aliases.is_empty() {
+            self.aliases = None;
+        }
+        Some(filter)
     }
 
     pub(crate) fn take_subscriptions(&mut self) -> Vec<TopicFilterBuf> {

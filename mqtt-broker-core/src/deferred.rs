@@ -3,30 +3,46 @@ use crate::core_state::Core;
 use crate::deadlines::Due;
 use crate::slots::Id;
 use crate::wills::DueWill;
-use crate::{Decision, LocalId, Policy, Ticket};
+use crate::{Decision, LocalId, NewMessage, NewSubscription, Policy, Ticket};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use mqtt_session::codec::{Qos, ReasonCode, SubscribeOptions};
+use mqtt_session::codec::{ReasonCode, SubscribeOptions};
 use mqtt_session::topic::TopicFilterBuf;
-use mqtt_session::{AckToken, Instant, Message, RequestToken};
+use mqtt_session::{AckToken, Instant, Publication, RequestToken};
 
 /// What waits for a decision.
 #[derive(Debug)]
 pub(crate) enum Deferred {
     /// A CONNECT: may this client connect?
     Connect(Id),
-    /// A CONNECT: may its will be published?
-    ConnectWill(Id),
+    /// A CONNECT: may its will, rewritten or not, be published?
+    ConnectWill(Id, Option<Box<NewMessage>>),
     /// A PUBLISH; its acknowledgement is held.
-    Publish { connection: Id, token: AckToken, message: Message, qos: Qos, retain: bool },
+    Publish { connection: Id, token: AckToken, held: Box<HeldMessage> },
     /// A SUBSCRIBE, up to one of its filters; its SUBACK is held.
     Subscribe { connection: Id, request: Box<HeldSubscribe> },
     /// An UNSUBSCRIBE, up to one of its filters; its UNSUBACK is held.
     Unsubscribe { connection: Id, request: Box<HeldUnsubscribe> },
-    /// A will that fires.
-    Will(Box<DueWill>),
+    /// A will that fires, rewritten or not.
+    Will(Box<DueWill>, Option<Box<NewMessage>>),
     /// A message of the embedding program.
-    Local { from: Option<LocalId>, message: Message, qos: Qos, retain: bool },
+    Local { from: Option<LocalId>, held: Box<HeldMessage> },
+}
+
+/// A message that waits for a decision.
+#[derive(Debug)]
+pub(crate) struct HeldMessage {
+    pub(crate) message: NewMessage,
+    /// Whether the policy put it in another's place.
+    pub(crate) rewritten: bool,
+}
+
+impl HeldMessage {
+    /// `publication`, or what the policy put in its place.
+    pub(crate) fn new(now: Instant, publication: &Publication<'_>, new: Option<Box<NewMessage>>) -> Box<Self> {
+        let rewritten = new.is_some();
+        Box::new(Self { message: new.map_or_else(|| NewMessage::new(now, publication), |new| *new), rewritten })
+    }
 }
 
 /// A SUBSCRIBE that was answered in part.
@@ -36,6 +52,8 @@ pub(crate) struct HeldSubscribe {
     pub(crate) identifier: Option<u32>,
     /// The filters that are not decided, last first; the last one here is the one that waits.
     pub(crate) rest: Vec<(TopicFilterBuf, SubscribeOptions)>,
+    /// What the policy put in the place of the one that waits.
+    pub(crate) new: Option<Box<NewSubscription>>,
     /// One code for each filter that was decided.
     pub(crate) codes: Vec<ReasonCode>,
 }
@@ -60,8 +78,7 @@ pub(crate) struct Entry {
 impl<P: Policy> Core<P> {
     /// The ticket of the next request: no two have the same.
     pub(crate) fn next_ticket(&mut self) -> Ticket {
-        self.last_ticket = self.last_ticket.wrapping_add(1);
-        Ticket(self.last_ticket)
+        next_ticket(&mut self.last_ticket)
     }
 
     /// Keeps the request that was asked about last, and pauses the connection it came from, if any, and no other.
@@ -88,43 +105,29 @@ impl<P: Policy> Core<P> {
     pub(crate) fn resume(&mut self, now: Instant, serial: u64, decision: Decision) {
         let Some(entry) = self.deferred.remove(&serial) else { return };
         self.deadlines.clear(entry.deadline, Due::Ticket(serial));
-        let verdict = match decision {
-            Decision::Allow => Ok(()),
-            Decision::Deny(reason) => Err(reason),
-            Decision::Defer(_) => Err(ReasonCode::NOT_AUTHORIZED),
-        };
         match entry.deferred {
             Deferred::Connect(connection) => {
                 self.end_wait(now, connection);
-                self.connect_decided(now, connection, verdict);
+                self.connect_decided(now, connection, decision);
             }
-            Deferred::ConnectWill(connection) => {
+            Deferred::ConnectWill(connection, new) => {
                 self.end_wait(now, connection);
-                self.will_decided(now, connection, verdict);
+                self.connect_will_resumed(now, connection, new, decision);
             }
-            Deferred::Publish { connection, token, message, qos, retain } => {
+            Deferred::Publish { connection, token, held } => {
                 self.end_wait(now, connection);
-                self.publish_decided(now, connection, token, message, qos, retain, verdict);
+                self.publish_resumed(now, connection, token, *held, decision);
             }
             Deferred::Subscribe { connection, request } => {
                 self.end_wait(now, connection);
-                self.subscribe_decided(now, connection, *request, verdict);
+                self.subscribe_resumed(now, connection, *request, decision);
             }
             Deferred::Unsubscribe { connection, request } => {
                 self.end_wait(now, connection);
-                self.unsubscribe_decided(now, connection, *request, verdict);
+                self.unsubscribe_resumed(now, connection, *request, decision);
             }
-            Deferred::Will(due) => match verdict {
-                Ok(()) => self.route_will(now, &due),
-                Err(reason) => self.dropped(Some(&due.client), crate::Drop::Denied(reason)),
-            },
-            Deferred::Local { from, message, qos, retain } => match verdict {
-                Ok(()) => {
-                    let origin = self.local_origin(from);
-                    self.route_message(now, origin, None, message, qos, retain);
-                }
-                Err(reason) => self.dropped(None, crate::Drop::Denied(reason)),
-            },
+            Deferred::Will(due, new) => self.will_resumed(now, due, new, decision),
+            Deferred::Local { from, held } => self.local_resumed(now, from, *held, decision),
         }
     }
 
@@ -134,4 +137,10 @@ impl<P: Policy> Core<P> {
         }
         self.unpause(now, connection, |paused| paused.policy = false);
     }
+}
+
+/// The ticket after `last`.
+pub(crate) fn next_ticket(last: &mut u64) -> Ticket {
+    *last = last.wrapping_add(1);
+    Ticket(*last)
 }

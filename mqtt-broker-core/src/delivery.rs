@@ -5,139 +5,27 @@
 use crate::connections::Phase;
 use crate::core_state::Core;
 use crate::deadlines::Due;
-use crate::deferred::Deferred;
 use crate::event::Drop;
 use crate::retained::Step;
 use crate::routes::Target;
 use crate::slots::Id;
-use crate::{Decision, LocalId, Origin, Overflow, Peer, Policy, PublishRequest, ReceiveRequest};
-use mqtt_session::codec::{OutBuf, Properties, Qos, ReasonCode};
-use mqtt_session::{
-    AckToken, Connection, Delivery, Forwarded, Instant, Message, Place, Publication, Received, Transmit,
-};
+use crate::{NewMessage, Overflow, Peer, Policy, ReceiveRequest};
+use mqtt_session::codec::{OutBuf, Qos, ReasonCode};
+use mqtt_session::{Connection, Delivery, Forwarded, Instant, Message, Place, Publication, Transmit};
 
 /// Retained messages one connection is given in one turn, sent or too large for it.
 const SHARES_PER_TURN: u32 = 256;
 
 impl<P: Policy> Core<P> {
-    /// A client's PUBLISH: rules, policy, routing, acknowledgement.
-    pub(crate) fn publish(&mut self, now: Instant, id: Id, received: &Received<'_>, token: AckToken) {
-        self.stats.messages_in += 1;
-        let publication = received.publication();
-        if let Err(reason) = self.vet_name(publication.topic) {
-            return self.refuse(id, token, reason);
-        }
-        let ticket = self.next_ticket();
-        let Some(conn) = self.connections.get(id) else { return };
-        let Some(client) = Self::info(&self.clients, conn) else { return };
-        let origin = conn.client();
-        match self.policy.publish(&PublishRequest { origin: Origin::Client(client), publication: &publication, ticket })
-        {
-            Decision::Allow => {
-                self.take(id, token);
-                let matched = self.route(now, origin, Some(id), &publication, None);
-                self.accept_publish(id, token, matched);
-            }
-            Decision::Deny(reason) => self.refuse(id, token, reason),
-            Decision::Defer(_) => {
-                let message = Message::new(now, &publication);
-                let (qos, retain) = (publication.qos, publication.retain);
-                self.defer(now, Deferred::Publish { connection: id, token, message, qos, retain }, Some(id));
-            }
-        }
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn publish_decided(
-        &mut self,
-        now: Instant,
-        id: Id,
-        token: AckToken,
-        message: Message,
-        qos: Qos,
-        retain: bool,
-        verdict: Result<(), ReasonCode>,
-    ) {
-        match verdict {
-            Ok(()) => {
-                let origin = self.connections.get(id).and_then(|conn| conn.client());
-                self.take(id, token);
-                let matched = self.route_message(now, origin, Some(id), message, qos, retain);
-                self.accept_publish(id, token, matched);
-            }
-            Err(reason) => self.refuse(id, token, reason),
-        }
-        self.touch(now, id);
-    }
-
-    /// From here on the message is ours: routing may end the connection it came on, and it must not come again.
-    fn take(&mut self, id: Id, token: AckToken) {
-        if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
-            connection.take(token);
-        }
-    }
-
-    fn accept_publish(&mut self, id: Id, token: AckToken, matched: usize) {
-        let reason = if matched == 0 { ReasonCode::NO_MATCHING_SUBSCRIBERS } else { ReasonCode::SUCCESS };
-        self.acknowledge(id, token, reason);
-    }
-
-    /// v4 [MQTT-3.3.5-2]: before 5.0 a refused message is acknowledged like any other, and goes nowhere; at 5.0 the
-    /// acknowledgement says why; at QoS 0 it is only counted.
-    fn refuse(&mut self, id: Id, token: AckToken, reason: ReasonCode) {
-        let client = self.connections.get(id).and_then(|conn| conn.client()).and_then(|index| self.client_id(index));
-        self.dropped(client.as_ref(), Drop::Denied(reason));
-        self.acknowledge(id, token, reason);
-    }
-
-    pub(crate) fn acknowledge(&mut self, id: Id, token: AckToken, reason: ReasonCode) {
-        if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
-            connection.acknowledge(token, reason);
-        }
-    }
-
-    /// A message of the embedding program.
-    pub(crate) fn publish_local(
-        &mut self,
-        now: Instant,
-        from: Option<LocalId>,
-        publication: &Publication<'_>,
-    ) -> Result<usize, ReasonCode> {
-        let ticket = self.next_ticket();
-        match self.policy.publish(&PublishRequest { origin: Origin::Local, publication, ticket }) {
-            Decision::Allow => Ok(self.route(now, self.local_origin(from), None, publication, None)),
-            Decision::Deny(reason) => {
-                self.dropped(None, Drop::Denied(reason));
-                Err(reason)
-            }
-            Decision::Defer(_) => {
-                let message = Message::new(now, publication);
-                let (qos, retain) = (publication.qos, publication.retain);
-                self.defer(now, Deferred::Local { from, message, qos, retain }, None);
-                Ok(0)
-            }
-        }
-    }
-
-    /// For no local: the client of the program that publishes, if it is still there.
-    pub(crate) fn local_origin(&self, from: Option<LocalId>) -> Option<u32> {
-        from.filter(|id| self.clients.slots.get(id.0).is_some()).map(|id| id.0.index)
-    }
-
-    /// Routes a message that was kept while it was decided upon.
+    /// Routes a message that was kept while it was decided upon, or that the policy put in another's place.
     pub(crate) fn route_message(
         &mut self,
         now: Instant,
         origin: Option<u32>,
         publisher: Option<Id>,
-        message: Message,
-        qos: Qos,
-        retain: bool,
+        message: &NewMessage,
     ) -> usize {
-        let kept = message.clone();
-        let properties = Properties::from_wire_unchecked(kept.properties().wire().unwrap_or_default());
-        let publication = Publication { topic: kept.topic(), payload: kept.payload(), qos, retain, properties };
-        self.route(now, origin, publisher, &publication, Some(message))
+        self.route(now, origin, publisher, &message.publication(), Some(message.message.clone()))
     }
 
     /// Gives a message to everybody who subscribed to it; how many those are. `message` is the kept form, if there is one.
@@ -376,7 +264,7 @@ impl<P: Policy> Core<P> {
         });
         if let Step::Deliver(delivery) = &step
             && each
-            && !self.may_receive(index, &publication_of(delivery))
+            && !self.may_receive(index, &delivery.publication())
         {
             return true;
         }
@@ -451,11 +339,4 @@ impl<P: Policy> Core<P> {
         conn.stalled = true;
         self.release_waiters(now, id);
     }
-}
-
-/// A message as it was published, for the policy; of its expiry only the moment is kept, so it is not among the properties.
-pub(crate) fn publication_of(delivery: &Delivery) -> Publication<'_> {
-    let Delivery { message, qos, retain, .. } = delivery;
-    let (topic, payload, properties) = (message.topic(), message.payload(), message.properties());
-    Publication { topic, payload, qos: *qos, retain: *retain, properties }
 }

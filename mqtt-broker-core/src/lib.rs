@@ -16,6 +16,7 @@ extern crate std;
 
 mod admin;
 mod admission;
+mod authorize;
 mod bans;
 mod broker;
 mod clients;
@@ -23,6 +24,7 @@ mod config;
 mod connections;
 mod core_state;
 mod deadlines;
+mod decision;
 mod deferred;
 mod delivery;
 mod departure;
@@ -30,6 +32,7 @@ mod event;
 mod limits;
 mod local;
 mod policy;
+mod publish;
 mod requests;
 mod retained;
 mod routes;
@@ -43,12 +46,13 @@ pub use broker::Broker;
 pub use clients::ClientId;
 pub use config::{Config, ConfigError, Overflow, Versions};
 pub use connections::{ConnectionId, OpenError, Read, Ready};
+pub use decision::{Decision, NewMessage, NewSubscription};
 pub use event::{Cause, Drop, Event, EventMask};
 pub use limits::Limit;
 pub use local::{LocalError, LocalId};
 pub use mqtt_session::{self as session, Delivery, Instant, Message, Publication, codec, topic};
 pub use policy::{
-    AllowAll, ClientInfo, ConnectRequest, Decision, DenyAll, Origin, Peer, Policy, PublishRequest, ReceiveRequest,
+    AllowAll, ClientInfo, ConnectRequest, DenyAll, Origin, Peer, Policy, PublishRequest, ReceiveRequest,
     SubscribeRequest, Ticket, UnsubscribeRequest,
 };
 pub use stats::Stats;

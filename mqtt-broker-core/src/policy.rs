@@ -1,9 +1,10 @@
-//! Decisions are the host's: who may connect, publish, subscribe.
+//! Questions to the host: who may connect, publish, subscribe, receive. The answers are [`Decision`]s.
+use crate::Decision;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
-use mqtt_session::Publication;
 use mqtt_session::codec::{Connect, ReasonCode, SubscribeOptions, Version};
 use mqtt_session::topic::TopicFilter;
+use mqtt_session::{Instant, Publication};
 
 /// Where a connection comes from, as the host knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -29,19 +30,6 @@ impl Peer {
         self.identity = Some(identity.into());
         self
     }
-}
-
-/// The answer to a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Decision {
-    /// Yes.
-    Allow,
-    /// No; 5.0 clients are told why.
-    Deny(ReasonCode),
-    /// Later: that connection alone is paused until [`Broker::resume`](crate::Broker::resume), or denied after
-    /// [`Config::decision_timeout`](crate::Config::decision_timeout). The ticket is the one of the request.
-    Defer(Ticket),
 }
 
 /// Names one request; valid until it is decided. A stale one does nothing.
@@ -94,6 +82,10 @@ pub struct PublishRequest<'a> {
     pub origin: Origin<'a>,
     /// The message.
     pub publication: &'a Publication<'a>,
+    /// Whether this is what the policy itself put in the message's place: it is then asked once more, and may not do so again.
+    pub rewritten: bool,
+    /// The time, to make a [`NewMessage`](crate::NewMessage) with.
+    pub now: Instant,
     /// To put the decision off.
     pub ticket: Ticket,
 }
@@ -108,6 +100,9 @@ pub struct SubscribeRequest<'a> {
     pub filter: TopicFilter<'a>,
     /// What is asked of it.
     pub options: SubscribeOptions,
+    /// Whether this is what the policy itself put in the subscription's place: it is then asked once more, and may not do so
+    /// again.
+    pub rewritten: bool,
     /// To put the decision off.
     pub ticket: Ticket,
 }

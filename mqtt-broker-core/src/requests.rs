@@ -1,12 +1,12 @@
 //! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 to 3.11).
 use crate::admission::granted;
+use crate::authorize::{Desk, Verdict, vet_filter};
 use crate::core_state::Core;
 use crate::deferred::{Deferred, HeldSubscribe, HeldUnsubscribe};
-use crate::delivery::publication_of;
 use crate::retained::{Replay, Wanted};
 use crate::routes;
 use crate::slots::Id;
-use crate::{Decision, Event, Limit, Peer, Policy, SubscribeRequest, UnsubscribeRequest};
+use crate::{Decision, Event, Limit, NewSubscription, Peer, Policy, UnsubscribeRequest};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mqtt_session::codec::{Properties, ReasonCode, RetainHandling, Subscribe, Subscription, Unsubscribe};
@@ -23,13 +23,13 @@ impl<P: Policy> Core<P> {
         let mut filters = subscribe.subscriptions.iter().flatten();
         while let Some(subscription) = filters.next() {
             match self.judge(now, id, &subscription, identifier, codes.len()) {
-                Some(code) => codes.push(code),
-                None => {
+                Ok(code) => codes.push(code),
+                Err(new) => {
                     let rest = filters.map(|Subscription { filter, options }| (filter.into(), options));
                     let mut rest: Vec<_> =
                         core::iter::once((subscription.filter.into(), subscription.options)).chain(rest).collect();
                     rest.reverse();
-                    return self.hold_subscribe(now, id, HeldSubscribe { token, identifier, rest, codes });
+                    return self.hold_subscribe(now, id, HeldSubscribe { token, identifier, rest, new, codes });
                 }
             }
         }
@@ -37,33 +37,34 @@ impl<P: Policy> Core<P> {
     }
 
     /// The policy has spoken on the next filter of a SUBSCRIBE that was held.
-    pub(crate) fn subscribe_decided(
-        &mut self,
-        now: Instant,
-        id: Id,
-        held: HeldSubscribe,
-        verdict: Result<(), ReasonCode>,
-    ) {
-        let HeldSubscribe { token, identifier, mut rest, mut codes } = held;
-        let mut verdict = Some(verdict);
+    pub(crate) fn subscribe_resumed(&mut self, now: Instant, id: Id, held: HeldSubscribe, answer: Decision) {
+        let HeldSubscribe { token, identifier, mut rest, new, mut codes } = held;
+        let mut answer = Some((new, answer));
         while let Some((filter, options)) = rest.pop() {
             let subscription = Subscription { filter: filter.as_filter(), options };
-            let code = match verdict.take() {
-                Some(Ok(())) => Some(self.grant(now, id, &subscription, identifier)),
-                Some(Err(reason)) => Some(suback_code(reason)),
+            let judged = match answer.take() {
+                Some((new, answer)) => {
+                    let verdict = self.weigh(now, id, &subscription, new, answer);
+                    self.conclude(now, id, &subscription, identifier, verdict)
+                }
                 None => self.judge(now, id, &subscription, identifier, codes.len()),
             };
-            let Some(code) = code else {
-                rest.push((filter, options));
-                return self.hold_subscribe(now, id, HeldSubscribe { token, identifier, rest, codes });
-            };
-            codes.push(code);
+            match judged {
+                Ok(code) => codes.push(code),
+                Err(new) => {
+                    rest.push((filter, options));
+                    return self.hold_subscribe(now, id, HeldSubscribe { token, identifier, rest, new, codes });
+                }
+            }
         }
         self.suback(id, token, &codes);
         self.touch(now, id);
     }
 
-    /// The code for one filter, behind `decided` others; `None`: the policy has put it off.
+    /// The code for one filter, behind `decided` others.
+    ///
+    /// # Errors
+    /// The policy has put it off, or what it put in its place.
     fn judge(
         &mut self,
         now: Instant,
@@ -71,23 +72,62 @@ impl<P: Policy> Core<P> {
         subscription: &Subscription<'_>,
         identifier: Option<u32>,
         decided: usize,
-    ) -> Option<ReasonCode> {
+    ) -> Result<ReasonCode, Option<Box<NewSubscription>>> {
         if decided >= self.config.max_subscriptions {
             self.limited_at(Limit::Subscriptions, id);
-            return Some(ReasonCode::QUOTA_EXCEEDED); // it cannot have so many: nobody needs to be asked
+            return Ok(ReasonCode::QUOTA_EXCEEDED); // it cannot have so many: nobody needs to be asked
         }
-        match self.may_subscribe(id, subscription) {
-            Decision::Allow => Some(self.grant(now, id, subscription, identifier)),
-            Decision::Deny(reason) => Some(suback_code(reason)),
-            Decision::Defer(_) => None,
+        let Subscription { filter, options } = *subscription;
+        if let Err(reason) = vet_filter(&self.config, filter) {
+            if reason == ReasonCode::TOPIC_FILTER_INVALID {
+                self.limited_at(Limit::TopicLevels, id);
+            }
+            return Ok(suback_code(reason));
+        }
+        let Self { policy, config, last_ticket, clients, connections, .. } = self;
+        let Some(client) = connections.get(id).and_then(|conn| Self::info(clients, conn)) else { return Ok(GONE) };
+        let verdict = Desk { now, policy, config, last_ticket }.subscribe(client, filter, options);
+        self.conclude(now, id, subscription, identifier, verdict)
+    }
+
+    /// What the answer to a filter that was put off, or to `new` in its place, comes to.
+    fn weigh(
+        &mut self,
+        now: Instant,
+        id: Id,
+        subscription: &Subscription<'_>,
+        new: Option<Box<NewSubscription>>,
+        answer: Decision,
+    ) -> Verdict<NewSubscription> {
+        let Self { policy, config, last_ticket, clients, connections, .. } = self;
+        let Some(client) = connections.get(id).and_then(|conn| Self::info(clients, conn)) else {
+            return Verdict::Deny(GONE);
+        };
+        let mut desk = Desk { now, policy, config, last_ticket };
+        match (desk.resume_subscribe(client, subscription.options, new.is_some(), answer), new) {
+            (Verdict::Allow, Some(new)) => Verdict::AllowAs(new),
+            (verdict, _) => verdict,
         }
     }
 
-    fn grant(&mut self, now: Instant, id: Id, subscription: &Subscription<'_>, identifier: Option<u32>) -> ReasonCode {
-        match self.connections.get(id).and_then(|conn| conn.client()) {
-            Some(index) => self.add_subscription(now, index, subscription, identifier),
-            None => ReasonCode::UNSPECIFIED_ERROR, // gone meanwhile: nobody reads the code
-        }
+    fn conclude(
+        &mut self,
+        now: Instant,
+        id: Id,
+        subscription: &Subscription<'_>,
+        identifier: Option<u32>,
+        verdict: Verdict<NewSubscription>,
+    ) -> Result<ReasonCode, Option<Box<NewSubscription>>> {
+        let Some(index) = self.connections.get(id).and_then(|conn| conn.client()) else { return Ok(GONE) };
+        Ok(match verdict {
+            Verdict::Allow => {
+                self.forget_alias(index, subscription.filter, None);
+                self.add_subscription(now, index, subscription, identifier)
+            }
+            Verdict::AllowAs(new) => self.add_rewritten(now, index, subscription.filter, &new, identifier),
+            Verdict::Deny(reason) => suback_code(reason),
+            Verdict::Defer(new) => return Err(new),
+        })
     }
 
     fn suback(&mut self, id: Id, token: RequestToken, codes: &[ReasonCode]) {
@@ -96,26 +136,41 @@ impl<P: Policy> Core<P> {
         }
     }
 
-    fn may_subscribe(&mut self, id: Id, subscription: &Subscription<'_>) -> Decision {
-        let Subscription { filter, options } = *subscription;
-        if filter.levels().nth(self.config.max_topic_levels).is_some() {
-            self.limited_at(Limit::TopicLevels, id);
-            return Decision::Deny(ReasonCode::TOPIC_FILTER_INVALID);
-        }
-        if filter.has_wildcard() && !self.config.server.wildcard_subscription_available {
-            // v4 [MQTT-3.8.3-2]
-            return Decision::Deny(ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED);
-        }
-        let ticket = self.next_ticket();
-        let Some(conn) = self.connections.get(id) else { return Decision::Deny(ReasonCode::UNSPECIFIED_ERROR) };
-        let Some(client) = Self::info(&self.clients, conn) else {
-            return Decision::Deny(ReasonCode::UNSPECIFIED_ERROR);
-        };
-        self.policy.subscribe(&SubscribeRequest { client, filter, options, ticket })
-    }
-
     fn hold_subscribe(&mut self, now: Instant, id: Id, held: HeldSubscribe) {
         self.defer(now, Deferred::Subscribe { connection: id, request: Box::new(held) }, Some(id));
+    }
+
+    /// Makes the subscription that the policy put in the place of the one to `own`, and remembers by which filter the client
+    /// knows it.
+    fn add_rewritten(
+        &mut self,
+        now: Instant,
+        index: u32,
+        own: TopicFilter<'_>,
+        new: &NewSubscription,
+        identifier: Option<u32>,
+    ) -> ReasonCode {
+        let filter = new.filter.as_filter();
+        self.forget_alias(index, own, Some(filter));
+        let Some(client) = self.clients.slots.at_mut(index) else { return GONE };
+        if own != filter && !client.add_alias(own, filter, self.config.max_subscriptions) {
+            return ReasonCode::QUOTA_EXCEEDED;
+        }
+        let code = self.add_subscription(now, index, &Subscription { filter, options: new.options }, identifier);
+        if code.is_error()
+            && let Some(client) = self.clients.slots.at_mut(index)
+        {
+            client.take_alias(own);
+        }
+        code
+    }
+
+    /// What the client calls `own` is no longer what the policy once put in its place, unless that is `now_is`.
+    fn forget_alias(&mut self, index: u32, own: TopicFilter<'_>, now_is: Option<TopicFilter<'_>>) {
+        let Some(old) = self.clients.slots.at_mut(index).and_then(|client| client.take_alias(own)) else { return };
+        if now_is != Some(old.as_filter()) {
+            self.drop_subscription(index, old.as_filter());
+        }
     }
 
     /// Makes or replaces a subscription and begins to send what is retained; gives the code for the SUBACK.
@@ -168,7 +223,7 @@ impl<P: Policy> Core<P> {
         if !filter.has_wildcard() {
             let name = TopicName::from_bytes(filter.as_bytes());
             if let Some(delivery) = name.ok().and_then(|name| self.retained.get(now, name, wanted))
-                && (!wanted.each || self.may_receive(index, &publication_of(&delivery)))
+                && (!wanted.each || self.may_receive(index, &delivery.publication()))
             {
                 self.enqueue(now, index, delivery);
             }
@@ -217,19 +272,13 @@ impl<P: Policy> Core<P> {
     }
 
     /// The policy has spoken on the next filter of an UNSUBSCRIBE that was held.
-    pub(crate) fn unsubscribe_decided(
-        &mut self,
-        now: Instant,
-        id: Id,
-        held: HeldUnsubscribe,
-        verdict: Result<(), ReasonCode>,
-    ) {
+    pub(crate) fn unsubscribe_resumed(&mut self, now: Instant, id: Id, held: HeldUnsubscribe, answer: Decision) {
         let HeldUnsubscribe { token, mut rest, mut codes } = held;
-        let mut verdict = Some(verdict);
+        let mut answer = Some(answer);
         while let Some(filter) = rest.pop() {
-            let code = match verdict.take() {
-                Some(Ok(())) => Some(self.remove_subscription(id, filter.as_filter())),
-                Some(Err(reason)) => Some(unsuback_code(reason)),
+            let code = match answer.take() {
+                Some(Decision::Allow) => Some(self.remove_subscription(id, filter.as_filter())),
+                Some(no) => Some(unsuback_code(no.refusal())),
                 None => self.judge_unsubscribe(id, filter.as_filter()),
             };
             let Some(code) = code else {
@@ -247,12 +296,12 @@ impl<P: Policy> Core<P> {
         let ticket = self.next_ticket();
         let conn = self.connections.get(id);
         let Some(client) = conn.and_then(|conn| Self::info(&self.clients, conn)) else {
-            return Some(ReasonCode::UNSPECIFIED_ERROR);
+            return Some(GONE);
         };
         match self.policy.unsubscribe(&UnsubscribeRequest { client, filter, ticket }) {
             Decision::Allow => Some(self.remove_subscription(id, filter)),
-            Decision::Deny(reason) => Some(unsuback_code(reason)),
             Decision::Defer(_) => None,
+            no => Some(unsuback_code(no.refusal())),
         }
     }
 
@@ -266,24 +315,35 @@ impl<P: Policy> Core<P> {
         }
     }
 
-    fn remove_subscription(&mut self, id: Id, filter: TopicFilter<'_>) -> ReasonCode {
-        let Some(index) = self.connections.get(id).and_then(|conn| conn.client()) else {
-            return ReasonCode::UNSPECIFIED_ERROR; // gone meanwhile: nobody reads the code
+    fn remove_subscription(&mut self, id: Id, own: TopicFilter<'_>) -> ReasonCode {
+        let Some(index) = self.connections.get(id).and_then(|conn| conn.client()) else { return GONE };
+        let Some(client) = self.clients.slots.at_mut(index) else { return GONE };
+        let removed = match client.take_alias(own) {
+            Some(filter) => self.drop_subscription(index, filter.as_filter()),
+            None => self.drop_subscription(index, own),
         };
+        if removed { ReasonCode::SUCCESS } else { ReasonCode::NO_SUBSCRIPTION_EXISTED }
+    }
+
+    /// Whether there was one.
+    pub(crate) fn drop_subscription(&mut self, index: u32, filter: TopicFilter<'_>) -> bool {
         // v5 [MQTT-3.10.4-2] v4 [MQTT-3.10.4-2]: nothing new is added; what was begun is finished ([MQTT-3.10.4-3]).
         if self.routes.remove(filter, index).is_none() {
-            return ReasonCode::NO_SUBSCRIPTION_EXISTED;
+            return false;
         }
-        let Some(client) = self.clients.slots.at_mut(index) else { return ReasonCode::SUCCESS };
+        let Some(client) = self.clients.slots.at_mut(index) else { return true };
         client.remove_subscription(filter);
         if self.config.events.subscriptions {
             let event = Event::Unsubscribed { client: client.id.clone(), filter: filter.into() };
             self.events.push(&mut self.stats, event);
         }
         self.end_replay(index, filter);
-        ReasonCode::SUCCESS
+        true
     }
 }
+
+/// The client has gone meanwhile: nobody reads the code.
+const GONE: ReasonCode = ReasonCode::UNSPECIFIED_ERROR;
 
 /// v5 [MQTT-3.9.3-2]: a refusal that SUBACK has no code for is unspecified.
 fn suback_code(reason: ReasonCode) -> ReasonCode {

@@ -1,9 +1,10 @@
 //! Wills (section 3.1.2.5): kept with the session, armed when the connection ends without a goodbye, published once.
+use crate::authorize::{Desk, Verdict};
 use crate::core_state::Core;
 use crate::deadlines::Due;
 use crate::deferred::Deferred;
 use crate::event::Drop;
-use crate::{ClientId, ClientInfo, Decision, Event, Origin, Peer, Policy, PublishRequest};
+use crate::{ClientId, ClientInfo, Decision, Event, NewMessage, Origin, Peer, Policy};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mqtt_session::codec::{Properties, Property, Qos, Version};
@@ -33,6 +34,17 @@ pub(crate) struct DueWill {
     /// For no local; stale if the session is gone.
     pub(crate) origin: Option<u32>,
     pub(crate) will: Box<Will>,
+}
+
+impl DueWill {
+    fn info(&self) -> ClientInfo<'_> {
+        ClientInfo {
+            client_id: self.client.as_str(),
+            user_name: self.user_name.as_deref(),
+            peer: &self.will.peer,
+            version: self.version,
+        }
+    }
 }
 
 impl Will {
@@ -108,32 +120,46 @@ impl<P: Policy> Core<P> {
 
     /// S6: a will is authorised again when it fires; deferred, it waits without a connection.
     pub(crate) fn publish_will(&mut self, now: Instant, due: DueWill) {
-        let ticket = self.next_ticket();
-        let client = ClientInfo {
-            client_id: due.client.as_str(),
-            user_name: due.user_name.as_deref(),
-            peer: &due.will.peer,
-            version: due.version,
-        };
-        let policy = &mut self.policy;
-        let decision = due.will.with_publication(|publication| {
-            policy.publish(&PublishRequest { origin: Origin::Will(client), publication, ticket })
-        });
-        match decision {
-            Decision::Allow => self.route_will(now, &due),
-            Decision::Deny(reason) => self.dropped(Some(&due.client), Drop::Denied(reason)),
-            Decision::Defer(_) => self.defer(now, Deferred::Will(Box::new(due)), None),
-        }
+        let Self { policy, config, last_ticket, .. } = self;
+        let mut desk = Desk { now, policy, config, last_ticket };
+        let verdict = due.will.with_publication(|publication| desk.publish(Origin::Will(due.info()), publication));
+        self.will_judged(now, Box::new(due), verdict);
     }
 
-    pub(crate) fn route_will(&mut self, now: Instant, due: &DueWill) {
-        // v5 [MQTT-3.1.2-14] [MQTT-3.1.2-15] v4 [MQTT-3.1.2-16] [MQTT-3.1.2-17]: like any message, so retained only if it asks for that.
+    /// The policy has spoken on a will that fires, rewritten or not.
+    pub(crate) fn will_resumed(
+        &mut self,
+        now: Instant,
+        due: Box<DueWill>,
+        new: Option<Box<NewMessage>>,
+        answer: Decision,
+    ) {
+        let Self { policy, config, last_ticket, .. } = self;
+        let mut desk = Desk { now, policy, config, last_ticket };
+        let origin = Origin::Will(due.info());
+        let verdict = match new {
+            Some(new) => match desk.resume_publish(origin, &new.publication(), true, answer) {
+                Verdict::Allow => Verdict::AllowAs(new),
+                other => other,
+            },
+            None => due.will.with_publication(|publication| desk.resume_publish(origin, publication, false, answer)),
+        };
+        self.will_judged(now, due, verdict);
+    }
+
+    fn will_judged(&mut self, now: Instant, due: Box<DueWill>, verdict: Verdict<NewMessage>) {
         // the index may have been given to another session since
         let origin =
             due.origin.filter(|&index| self.clients.slots.at(index).is_some_and(|client| client.id == due.client));
-        due.will.with_publication(|publication| self.route(now, origin, None, publication, None));
+        // v5 [MQTT-3.1.2-14] [MQTT-3.1.2-15] v4 [MQTT-3.1.2-16] [MQTT-3.1.2-17]: like any message, so retained only if it asks for that.
+        match verdict {
+            Verdict::Allow => due.will.with_publication(|publication| self.route(now, origin, None, publication, None)),
+            Verdict::AllowAs(new) => self.route_message(now, origin, None, &new),
+            Verdict::Deny(reason) => return self.dropped(Some(&due.client), Drop::Denied(reason)),
+            Verdict::Defer(new) => return self.defer(now, Deferred::Will(due, new), None),
+        };
         if self.config.events.wills {
-            self.events.push(&mut self.stats, Event::WillPublished { client: due.client.clone() });
+            self.events.push(&mut self.stats, Event::WillPublished { client: due.client });
         }
     }
 }

@@ -211,6 +211,13 @@ impl Delivery {
         Self { message, aside: None, id: 0, qos, retain, published: qos as u8, handovers: 0 }
     }
 
+    /// As it is to be delivered. Of its expiry only the moment is kept, so it is not among the properties.
+    pub fn publication(&self) -> Publication<'_> {
+        let Self { message, qos, retain, .. } = self;
+        let (topic, payload, properties) = (message.topic(), message.payload(), message.properties());
+        Publication { topic, payload, qos: *qos, retain: *retain, properties }
+    }
+
     /// What it costs to keep, in bytes: the message's block, shared or not, and the list of identifiers.
     pub fn cost(&self) -> usize {
         let ids = self.aside.as_ref().map_or(0, |aside| aside.ids.len().saturating_mul(size_of::<u32>()));

@@ -20,6 +20,7 @@ mod limits;
 mod local;
 mod publishing;
 mod retained;
+mod rewriting;
 mod rights;
 
 mod sessions;

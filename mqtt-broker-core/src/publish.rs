@@ -1,0 +1,157 @@
+//! A PUBLISH until it is routed and acknowledged (section 3.3), and what the embedding program publishes.
+use crate::authorize::{Desk, Verdict};
+use crate::core_state::Core;
+use crate::deferred::{Deferred, HeldMessage};
+use crate::event::Drop;
+use crate::slots::Id;
+use crate::{Decision, LocalId, NewMessage, Origin, Policy};
+use mqtt_session::codec::ReasonCode;
+use mqtt_session::{AckToken, Instant, Publication, Received};
+
+impl<P: Policy> Core<P> {
+    /// A client's PUBLISH: rules, policy, routing, acknowledgement.
+    pub(crate) fn publish(&mut self, now: Instant, id: Id, received: &Received<'_>, token: AckToken) {
+        self.stats.messages_in += 1;
+        let publication = received.publication();
+        if let Err(reason) = self.vet_name(publication.topic) {
+            return self.refuse(id, token, reason);
+        }
+        let Self { policy, config, last_ticket, clients, connections, .. } = self;
+        let Some(conn) = connections.get(id) else { return };
+        let Some(client) = Self::info(clients, conn) else { return };
+        let origin = conn.client();
+        match (Desk { now, policy, config, last_ticket }).publish(Origin::Client(client), &publication) {
+            Verdict::Allow => {
+                self.take(id, token);
+                let matched = self.route(now, origin, Some(id), &publication, None);
+                self.accept_publish(id, token, matched);
+            }
+            Verdict::AllowAs(new) => self.publish_kept(now, id, token, &new),
+            Verdict::Deny(reason) => self.refuse(id, token, reason),
+            Verdict::Defer(new) => {
+                let held = HeldMessage::new(now, &publication, new);
+                self.defer(now, Deferred::Publish { connection: id, token, held }, Some(id));
+            }
+        }
+    }
+
+    /// The policy has spoken on a PUBLISH that was held.
+    pub(crate) fn publish_resumed(
+        &mut self,
+        now: Instant,
+        id: Id,
+        token: AckToken,
+        held: HeldMessage,
+        answer: Decision,
+    ) {
+        let HeldMessage { message, rewritten } = held;
+        let Self { policy, config, last_ticket, clients, connections, .. } = self;
+        let Some(client) = connections.get(id).and_then(|conn| Self::info(clients, conn)) else { return };
+        let mut desk = Desk { now, policy, config, last_ticket };
+        match desk.resume_publish(Origin::Client(client), &message.publication(), rewritten, answer) {
+            Verdict::Allow => self.publish_kept(now, id, token, &message),
+            Verdict::AllowAs(new) => self.publish_kept(now, id, token, &new),
+            Verdict::Deny(reason) => self.refuse(id, token, reason),
+            Verdict::Defer(new) => {
+                let held = HeldMessage::new(now, &message.publication(), new);
+                self.defer(now, Deferred::Publish { connection: id, token, held }, Some(id));
+            }
+        }
+        self.touch(now, id);
+    }
+
+    fn publish_kept(&mut self, now: Instant, id: Id, token: AckToken, message: &NewMessage) {
+        let origin = self.connections.get(id).and_then(|conn| conn.client());
+        self.take(id, token);
+        let matched = self.route_message(now, origin, Some(id), message);
+        self.accept_publish(id, token, matched);
+    }
+
+    /// From here on the message is ours: routing may end the connection it came on, and it must not come again.
+    fn take(&mut self, id: Id, token: AckToken) {
+        if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
+            connection.take(token);
+        }
+    }
+
+    fn accept_publish(&mut self, id: Id, token: AckToken, matched: usize) {
+        let reason = if matched == 0 { ReasonCode::NO_MATCHING_SUBSCRIBERS } else { ReasonCode::SUCCESS };
+        self.acknowledge(id, token, reason);
+    }
+
+    /// v4 [MQTT-3.3.5-2]: before 5.0 a refused message is acknowledged like any other, and goes nowhere; at 5.0 the
+    /// acknowledgement says why; at QoS 0 it is only counted.
+    fn refuse(&mut self, id: Id, token: AckToken, reason: ReasonCode) {
+        let client = self.connections.get(id).and_then(|conn| conn.client()).and_then(|index| self.client_id(index));
+        self.dropped(client.as_ref(), Drop::Denied(reason));
+        self.acknowledge(id, token, ack_code(reason));
+    }
+
+    pub(crate) fn acknowledge(&mut self, id: Id, token: AckToken, reason: ReasonCode) {
+        if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
+            connection.acknowledge(token, reason);
+        }
+    }
+
+    // --- the embedding program ------------------------------------------------------------------------------------
+
+    /// A message of the embedding program.
+    pub(crate) fn publish_local(
+        &mut self,
+        now: Instant,
+        from: Option<LocalId>,
+        publication: &Publication<'_>,
+    ) -> Result<usize, ReasonCode> {
+        let Self { policy, config, last_ticket, .. } = self;
+        match (Desk { now, policy, config, last_ticket }).publish(Origin::Local, publication) {
+            Verdict::Allow => Ok(self.route(now, self.local_origin(from), None, publication, None)),
+            Verdict::AllowAs(new) => Ok(self.route_message(now, self.local_origin(from), None, &new)),
+            Verdict::Deny(reason) => {
+                self.dropped(None, Drop::Denied(reason));
+                Err(reason)
+            }
+            Verdict::Defer(new) => {
+                let held = HeldMessage::new(now, publication, new);
+                self.defer(now, Deferred::Local { from, held }, None);
+                Ok(0)
+            }
+        }
+    }
+
+    /// The policy has spoken on a message of the embedding program.
+    pub(crate) fn local_resumed(&mut self, now: Instant, from: Option<LocalId>, held: HeldMessage, answer: Decision) {
+        let HeldMessage { message, rewritten } = held;
+        let Self { policy, config, last_ticket, .. } = self;
+        let mut desk = Desk { now, policy, config, last_ticket };
+        match desk.resume_publish(Origin::Local, &message.publication(), rewritten, answer) {
+            Verdict::Allow => {
+                self.route_message(now, self.local_origin(from), None, &message);
+            }
+            Verdict::AllowAs(new) => {
+                self.route_message(now, self.local_origin(from), None, &new);
+            }
+            Verdict::Deny(reason) => self.dropped(None, Drop::Denied(reason)),
+            Verdict::Defer(new) => {
+                let held = HeldMessage::new(now, &message.publication(), new);
+                self.defer(now, Deferred::Local { from, held }, None);
+            }
+        }
+    }
+
+    /// For no local: the client of the program that publishes, if it is still there.
+    fn local_origin(&self, from: Option<LocalId>) -> Option<u32> {
+        from.filter(|id| self.clients.slots.get(id.0).is_some()).map(|id| id.0.index)
+    }
+}
+
+/// v5 [MQTT-3.4.2-1] [MQTT-3.5.2-1]: a refusal that PUBACK and PUBREC have no code for is unspecified.
+fn ack_code(reason: ReasonCode) -> ReasonCode {
+    match reason {
+        ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR
+        | ReasonCode::NOT_AUTHORIZED
+        | ReasonCode::TOPIC_NAME_INVALID
+        | ReasonCode::QUOTA_EXCEEDED
+        | ReasonCode::PAYLOAD_FORMAT_INVALID => reason,
+        _ => ReasonCode::UNSPECIFIED_ERROR,
+    }
+}
