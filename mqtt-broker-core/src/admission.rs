@@ -50,8 +50,12 @@ impl<P: Policy> Core<P> {
             (Limit::Banned, OpenError::Banned)
         } else if self.connections.len() >= self.config.max_connections {
             (Limit::Connections, OpenError::Full)
+        } else if self.listener_is_full(peer.listener) {
+            (Limit::Connections, OpenError::Full)
         } else if self.handshakes >= self.config.max_handshakes {
             (Limit::Handshakes, OpenError::Full)
+        } else if self.connects_too_fast(now, peer) {
+            (Limit::ConnectionRate, OpenError::TooFast)
         } else {
             return Ok(());
         };
@@ -61,7 +65,8 @@ impl<P: Policy> Core<P> {
 
     /// Judges a CONNECT by the rules, then asks the policy.
     pub(crate) fn connect(&mut self, now: Instant, id: Id, connect: &Connect<'_>) {
-        let (client_id, assigned) = match self.vet_connect(connect) {
+        let Some(listener) = self.connections.get(id).map(|conn| conn.peer.listener) else { return };
+        let (client_id, assigned) = match self.vet_connect(listener, connect) {
             Ok(named) => named,
             Err(reason) => return self.turn_away(now, id, reason),
         };
@@ -99,11 +104,12 @@ impl<P: Policy> Core<P> {
     }
 
     /// The rules that need no policy; gives the client identifier to go by, and whether it was assigned.
-    fn vet_connect(&mut self, connect: &Connect<'_>) -> Result<(ClientId, bool), ReasonCode> {
+    fn vet_connect(&mut self, listener: u32, connect: &Connect<'_>) -> Result<(ClientId, bool), ReasonCode> {
+        let versions = self.config.versions_of(listener);
         let served = match connect.version {
-            Version::V31 => self.config.versions.v31,
-            Version::V311 => self.config.versions.v311,
-            Version::V5 => self.config.versions.v5,
+            Version::V31 => versions.v31,
+            Version::V311 => versions.v311,
+            Version::V5 => versions.v5,
         };
         if !served {
             // v5 [MQTT-3.1.2-2] v4 [MQTT-3.1.2-2]
@@ -118,10 +124,11 @@ impl<P: Policy> Core<P> {
         }
         if let Some(will) = &connect.will {
             // v5 [MQTT-3.2.2-12] [MQTT-3.2.2-13]
-            if will.qos > self.config.server.maximum_qos {
+            let server = self.config.server_of(listener);
+            if will.qos > server.maximum_qos {
                 return Err(ReasonCode::QOS_NOT_SUPPORTED);
             }
-            if will.retain && !self.config.server.retain_available {
+            if will.retain && !server.retain_available {
                 return Err(ReasonCode::RETAIN_NOT_SUPPORTED);
             }
             self.vet_name(will.topic)?;
@@ -234,6 +241,10 @@ impl<P: Policy> Core<P> {
             self.limited_at(Limit::Banned, id);
             return Err(ReasonCode::BANNED);
         }
+        if let Err((limit, reason)) = self.vet_pace(now, client_id.as_str()) {
+            self.limited(limit, Some(&client_id), None);
+            return Err(reason);
+        }
         let mut found = self.clients.find(client_id.as_str());
         if let Some((index, client)) = found.and_then(|index| Some((index, self.clients.slots.at(index)?))) {
             // what is due comes first, though the host has not called `handle_timeout` yet
@@ -269,11 +280,14 @@ impl<P: Policy> Core<P> {
             Some(index) => (index, self.come_home(index, id)),
             None => (self.new_client(&client_id, user_name, version, id)?, Session::new()),
         };
+        let listener = self.connections.get(id).map_or(0, |conn| conn.peer.listener);
+        let meter = self.meter(now, listener);
         let granted = expiry.min(self.config.max_session_expiry);
         let Some(client) = self.clients.slots.at_mut(index) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
         let Some(conn) = self.connections.get_mut(id) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
         (client.version, client.listener) = (version, conn.peer.listener);
         (client.expiry, client.will) = (granted, will);
+        conn.meter = meter;
         conn.phase = match core::mem::replace(&mut conn.phase, Phase::Closing) {
             Phase::Handshake(mut connection) => {
                 let accept = Accept {
@@ -284,7 +298,7 @@ impl<P: Policy> Core<P> {
                     session_expiry_interval: (granted != expiry).then_some(granted),
                     ..Accept::default()
                 };
-                connection.accept(now, session, &self.config.server, &accept);
+                connection.accept(now, session, self.config.server_of(conn.peer.listener), &accept);
                 self.handshakes = self.handshakes.saturating_sub(1);
                 Phase::Live(connection, index)
             }

@@ -107,7 +107,7 @@ impl<P: Policy> Desk<'_, P> {
         };
         new.options.qos = new.options.qos.min(asked.qos);
         // S9
-        if let Err(reason) = vet_filter(self.config, new.filter.as_filter()) {
+        if let Err(reason) = vet_filter(self.config, client.peer.listener, new.filter.as_filter()) {
             return Verdict::Deny(reason);
         }
         match self.ask_subscribe(client, new.filter.as_filter(), new.options, true) {
@@ -151,11 +151,11 @@ pub(crate) fn vet_name(config: &Config, name: TopicName<'_>, own: bool) -> Resul
 }
 
 /// A filter that may be subscribed to at all.
-pub(crate) fn vet_filter(config: &Config, filter: TopicFilter<'_>) -> Result<(), ReasonCode> {
+pub(crate) fn vet_filter(config: &Config, listener: u32, filter: TopicFilter<'_>) -> Result<(), ReasonCode> {
     if filter.levels().nth(config.max_topic_levels).is_some() {
         return Err(ReasonCode::TOPIC_FILTER_INVALID);
     }
-    if filter.has_wildcard() && !config.server.wildcard_subscription_available {
+    if filter.has_wildcard() && !config.server_of(listener).wildcard_subscription_available {
         // v4 [MQTT-3.8.3-2]
         return Err(ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED);
     }

@@ -51,11 +51,13 @@ impl<P: Policy> Broker<P> {
         let now = self.clock(now);
         let Self { readers, core, .. } = self;
         core.vet_open(now, &peer)?;
-        let connection = Connection::server(now, &core.config.server);
+        let listener = peer.listener;
+        let connection = Connection::server(now, core.config.server_of(listener));
         let reader = connection.reader();
         let id =
             core.connections.insert(Conn::new(now, connection, peer, core.config.high_water)).ok_or(OpenError::Full)?;
         core.handshakes += 1;
+        core.count_connection(listener, true);
         let index = id.index as usize;
         if readers.len() <= index {
             readers.resize_with(index + 1, || None);
@@ -97,7 +99,7 @@ impl<P: Policy> Broker<P> {
             }
         }
         drop(packets);
-        let limit = PAUSED_INPUT.saturating_add(core.config.server.maximum_packet_size as usize);
+        let limit = PAUSED_INPUT.saturating_add(core.packet_limit(id));
         if reader.buffered() > limit {
             core.end(now, id, ReasonCode::QUOTA_EXCEEDED);
         }

@@ -184,6 +184,11 @@ impl Clients {
         Self { slots: Slots::new(), by_id: HashTable::new(), seed, assigned: 0, locals: 0 }
     }
 
+    /// A hash that attackers cannot foresee.
+    pub(crate) fn hash(&self, bytes: &[u8]) -> u64 {
+        self.seed.hash(bytes)
+    }
+
     /// v5 [MQTT-3.1.3-2] v4 [MQTT-3.1.3-2]: the client identifier is the key to everything kept for a client.
     pub(crate) fn find(&self, id: &str) -> Option<u32> {
         let hash = self.seed.hash(id.as_bytes());

@@ -1,5 +1,6 @@
 //! What a broker offers and how much it holds: every limit is finite by default.
-use crate::EventMask;
+use crate::{EventMask, Flapping, OverRate, PublishRates, Rate};
+use alloc::collections::BTreeMap;
 use core::time::Duration;
 use mqtt_session::{QueueLimits, ServerConfig};
 
@@ -39,6 +40,18 @@ pub struct Config {
     pub queue: QueueLimits,
     /// Bytes waiting in all sessions together; a message counts once per session. Default 1 GiB.
     pub max_queued_bytes: usize,
+    /// How fast each client may publish. Default: as it likes.
+    pub client_rates: PublishRates,
+    /// What happens to a client that publishes faster. Default: it is not read until it may go on.
+    pub over_rate: OverRate,
+    /// Connections from one address (of IPv6: from one /64). Default: any number.
+    pub address_rate: Option<Rate>,
+    /// Clients let in, over all: what protects a broker that was just started from all its clients at once. Default: any number.
+    pub admission_rate: Option<Rate>,
+    /// When a client identifier that connects again and again is banned for a time. Default: never.
+    pub flapping: Option<Flapping>,
+    /// What is different for the connections of a listener, by the number in [`Peer::listener`](crate::Peer::listener).
+    pub listeners: BTreeMap<u32, ListenerConfig>,
     /// What happens to a session whose queue is full. Default: the newest message is dropped.
     pub overflow: Overflow,
     /// Whether QoS 0 messages are kept for a session that is not connected. Default false.
@@ -60,6 +73,35 @@ pub struct Config {
     pub decision_timeout: Duration,
     /// Which events are reported. Default: all but those per message.
     pub events: EventMask,
+}
+
+/// What is different for the connections of one listener. `None` is as everywhere.
+///
+/// ```
+/// use mqtt_broker_core::{Config, ListenerConfig, Rate, Versions};
+///
+/// let mut public = ListenerConfig::default();
+/// public.versions = Some(Versions { v31: false, v311: true, v5: true });
+/// public.max_connections = Some(1_000);
+/// public.connection_rate = Some(Rate::per_second(50));
+/// let mut config = Config::default();
+/// config.listeners.insert(1, public); // those whose `Peer` says listener 1
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ListenerConfig {
+    /// Which versions it serves.
+    pub versions: Option<Versions>,
+    /// What its clients are offered.
+    pub server: Option<ServerConfig>,
+    /// Its connections at once, within [`Config::max_connections`].
+    pub max_connections: Option<usize>,
+    /// Connections it takes.
+    pub connection_rate: Option<Rate>,
+    /// How fast each of its clients may publish.
+    pub client_rates: Option<PublishRates>,
+    /// How fast its clients may publish together.
+    pub publish_rates: PublishRates,
 }
 
 /// What happens to a message for a session whose queue is full. Each is counted and reported.
@@ -108,6 +150,12 @@ impl Default for Config {
             max_topic_levels: 128,
             queue: QueueLimits { messages: 10_000, bytes: 16 << 20 },
             max_queued_bytes: 1 << 30,
+            client_rates: PublishRates::default(),
+            over_rate: OverRate::default(),
+            address_rate: None,
+            admission_rate: None,
+            flapping: None,
+            listeners: BTreeMap::new(),
             overflow: Overflow::default(),
             queue_qos0_offline: false,
             max_retained: 100_000,
@@ -138,6 +186,16 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// What the clients of a listener are offered.
+    pub(crate) fn server_of(&self, listener: u32) -> &ServerConfig {
+        self.listeners.get(&listener).and_then(|listener| listener.server.as_ref()).unwrap_or(&self.server)
+    }
+
+    /// Which versions a listener serves.
+    pub(crate) fn versions_of(&self, listener: u32) -> Versions {
+        self.listeners.get(&listener).and_then(|listener| listener.versions).unwrap_or(self.versions)
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let limits = [
             ("max_connections", self.max_connections),
@@ -146,11 +204,34 @@ impl Config {
             ("max_client_id", self.max_client_id),
             ("max_topic_levels", self.max_topic_levels),
             ("high_water", self.high_water),
-            ("server.receive_maximum", usize::from(self.server.receive_maximum)),
-            ("server.maximum_packet_size", self.server.maximum_packet_size as usize),
-            ("server.maximum_inflight", usize::from(self.server.maximum_inflight)),
         ];
-        if let Some((name, _)) = limits.iter().find(|(_, limit)| *limit == 0) {
+        let servers = self.listeners.values().filter_map(|listener| listener.server.as_ref());
+        let of_servers = core::iter::once(&self.server).chain(servers).flat_map(|server| {
+            [
+                ("server.receive_maximum", usize::from(server.receive_maximum)),
+                ("server.maximum_packet_size", server.maximum_packet_size as usize),
+                ("server.maximum_inflight", usize::from(server.maximum_inflight)),
+            ]
+        });
+        let rates = [("address_rate", self.address_rate), ("admission_rate", self.admission_rate)]
+            .into_iter()
+            .chain([
+                ("client_rates.messages", self.client_rates.messages),
+                ("client_rates.bytes", self.client_rates.bytes),
+            ])
+            .chain(self.listeners.values().flat_map(|listener| {
+                let own = listener.client_rates.unwrap_or_default();
+                [
+                    ("connection_rate", listener.connection_rate),
+                    ("publish_rates.messages", listener.publish_rates.messages),
+                    ("publish_rates.bytes", listener.publish_rates.bytes),
+                    ("client_rates.messages", own.messages),
+                    ("client_rates.bytes", own.bytes),
+                ]
+            }))
+            .filter_map(|(name, rate)| Some((name, rate?.per_second as usize)));
+        let mut all = limits.into_iter().chain(of_servers).chain(rates);
+        if let Some((name, _)) = all.find(|(_, limit)| *limit == 0) {
             return Err(ConfigError::Zero(name));
         }
         if self.server.shared_subscription_available {

@@ -8,6 +8,7 @@
 //! ```
 use crate::Peer;
 use crate::admission::Joining;
+use crate::rates::Metered;
 use crate::slots::Id;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -53,6 +54,9 @@ pub enum Read {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
+    /// They come faster than the listener or their address may.
+    #[error("connections come too fast")]
+    TooFast,
     /// `max_connections` or `max_handshakes` is reached.
     #[error("there are as many connections as the limits allow")]
     Full,
@@ -80,13 +84,20 @@ pub(crate) struct Paused {
     pub(crate) policy: bool,
     /// Targets of what it published have too much unsent.
     pub(crate) pressure: bool,
+    /// It publishes faster than it may.
+    pub(crate) rate: bool,
     /// It takes its own answers too slowly.
     pub(crate) backlog: bool,
 }
 
 impl Paused {
+    /// Its silence is not its own doing: its keep alive does not count.
+    pub(crate) fn excused(self) -> bool {
+        self.policy || self.pressure || self.rate
+    }
+
     pub(crate) fn any(self) -> bool {
-        self.policy || self.pressure || self.backlog
+        self.policy || self.pressure || self.rate || self.backlog
     }
 }
 
@@ -111,6 +122,8 @@ pub(crate) struct Conn {
     /// How many connections this one waits for.
     pub(crate) waiting_on: u32,
     pub(crate) paused: Paused,
+    /// How fast it publishes, if that is limited.
+    pub(crate) meter: Option<Box<Metered>>,
     /// The decision it waits for.
     pub(crate) ticket: Option<u64>,
     /// Its deadline in the set.
@@ -134,6 +147,7 @@ impl Conn {
             waiters: Vec::new(),
             waiting_on: 0,
             paused: Paused::default(),
+            meter: None,
             ticket: None,
             wake: None,
             transmit: false,

@@ -5,6 +5,7 @@ use crate::connections::{Conn, Paused, Phase};
 use crate::deadlines::{Deadlines, Due};
 use crate::deferred::Entry;
 use crate::event::{Cause, Drop};
+use crate::rates::Rates;
 use crate::retained::Retained;
 use crate::routes::{Routes, Targets};
 use crate::slots::{Id, Slots};
@@ -47,6 +48,7 @@ pub(crate) struct Core<P> {
     /// The copies of the message being routed; kept for its memory.
     pub(crate) targets: Targets,
     pub(crate) bans: Bans,
+    pub(crate) rates: Rates,
     pub(crate) shutting_down: bool,
 }
 
@@ -72,6 +74,7 @@ impl Events {
 
 impl<P: Policy> Core<P> {
     pub(crate) fn new(config: Config, policy: P, seed: HashSeed) -> Self {
+        let rates = Rates::new(&config);
         Self {
             config,
             policy,
@@ -92,6 +95,7 @@ impl<P: Policy> Core<P> {
             local_ready: VecDeque::new(),
             targets: Targets::default(),
             bans: Bans::default(),
+            rates,
             shutting_down: false,
         }
     }
@@ -162,6 +166,7 @@ impl<P: Policy> Core<P> {
                 }
                 self.touch(now, id);
             }
+            Due::Rate(id) => self.end_rate_pause(now, id),
             Due::Stall(id) => self.look_for_stall(now, id),
             Due::Ticket(id) => self.resume(now, id, Decision::Deny(ReasonCode::NOT_AUTHORIZED)),
             Due::Will(index) => self.will_is_due(index),
@@ -225,7 +230,7 @@ impl<P: Policy> Core<P> {
     pub(crate) fn pause(&mut self, now: Instant, id: Id, set: impl FnOnce(&mut Paused)) {
         let Some(conn) = self.connections.get_mut(id) else { return };
         set(&mut conn.paused);
-        if (conn.paused.policy || conn.paused.pressure)
+        if conn.paused.excused()
             && let Some(connection) = conn.connection_mut()
         {
             connection.pause_keep_alive(now);
@@ -235,10 +240,10 @@ impl<P: Policy> Core<P> {
 
     pub(crate) fn unpause(&mut self, now: Instant, id: Id, clear: impl FnOnce(&mut Paused)) {
         let Some(conn) = self.connections.get_mut(id) else { return };
-        let excused = conn.paused.policy || conn.paused.pressure;
+        let excused = conn.paused.excused();
         clear(&mut conn.paused);
         if excused
-            && !(conn.paused.policy || conn.paused.pressure)
+            && !conn.paused.excused()
             && let Some(connection) = conn.connection_mut()
         {
             connection.resume_keep_alive(now);

@@ -10,6 +10,8 @@ pub(crate) enum Due {
     Connection(Id),
     /// A connection may have stalled while publishers wait for it.
     Stall(Id),
+    /// A connection that published too fast may go on.
+    Rate(Id),
     /// The decision on a ticket.
     Ticket(u64),
     /// A will delay of the client at this index.

@@ -57,6 +57,9 @@ impl<P: Policy> Core<P> {
         if let Some(at) = conn.wake.take() {
             self.deadlines.clear(at, Due::Connection(id));
         }
+        if let Some(at) = conn.meter.take().and_then(|metered| metered.until) {
+            self.deadlines.clear(at, Due::Rate(id));
+        }
         if let Some(ticket) = conn.ticket.take() {
             self.forget_ticket(ticket);
         }
@@ -129,9 +132,9 @@ impl<P: Policy> Core<P> {
     pub(crate) fn handle_closed(&mut self, now: Instant, id: Id) {
         self.close(now, id, Cause::Lost);
         self.release_waiters(now, id);
-        if let Some(conn) = self.connections.remove(id)
-            && let Some(at) = conn.stall_at
-        {
+        let Some(conn) = self.connections.remove(id) else { return };
+        self.count_connection(conn.peer.listener, false);
+        if let Some(at) = conn.stall_at {
             self.deadlines.clear(at, Due::Stall(id));
         }
     }

@@ -33,6 +33,7 @@ mod limits;
 mod local;
 mod policy;
 mod publish;
+mod rates;
 mod requests;
 mod retained;
 mod routes;
@@ -44,7 +45,7 @@ pub use admin::{ClientRecord, Page, RetainedCursor, RetainedRecord, Subscription
 pub use bans::{Ban, BansFull};
 pub use broker::Broker;
 pub use clients::ClientId;
-pub use config::{Config, ConfigError, Overflow, Versions};
+pub use config::{Config, ConfigError, ListenerConfig, Overflow, Versions};
 pub use connections::{ConnectionId, OpenError, Read, Ready};
 pub use decision::{Decision, NewMessage, NewSubscription};
 pub use event::{Cause, Drop, Event, EventMask};
@@ -55,4 +56,5 @@ pub use policy::{
     AllowAll, ClientInfo, ConnectRequest, DenyAll, Origin, Peer, Policy, PublishRequest, ReceiveRequest,
     SubscribeRequest, Ticket, UnsubscribeRequest,
 };
+pub use rates::{Flapping, OverRate, PublishRates, Rate};
 pub use stats::Stats;

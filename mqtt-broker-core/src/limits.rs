@@ -14,10 +14,21 @@ pub enum Limit {
     /// A connection did not finish its CONNECT within
     /// [`connect_timeout`](mqtt_session::ServerConfig::connect_timeout), and was closed.
     ConnectTimeout,
+    /// [`ListenerConfig::connection_rate`](crate::ListenerConfig::connection_rate) or
+    /// [`Config::address_rate`](crate::Config::address_rate): the transport was not taken.
+    ConnectionRate,
     /// A ban kept a transport or a client out.
     Banned,
     /// [`Config::max_bans`](crate::Config::max_bans): a ban that flapping asked for was not made.
     Bans,
+    /// [`Config::flapping`](crate::Config::flapping): the client was turned away and banned.
+    Flapping,
+    /// [`Config::admission_rate`](crate::Config::admission_rate): the client was turned away.
+    Admission,
+    /// [`PublishRates::messages`](crate::PublishRates::messages): the client waits, loses the message or is disconnected.
+    MessageRate,
+    /// [`PublishRates::bytes`](crate::PublishRates::bytes): the same.
+    ByteRate,
     /// [`Config::max_client_id`](crate::Config::max_client_id): the client was turned away.
     ClientId,
     /// [`Config::max_sessions`](crate::Config::max_sessions): the client was turned away.
@@ -34,6 +45,26 @@ impl Limit {
 }
 
 impl<P: Policy> Core<P> {
+    /// Whether a listener has as many connections as it may.
+    pub(crate) fn listener_is_full(&self, listener: u32) -> bool {
+        let most = self.config.listeners.get(&listener).and_then(|config| config.max_connections);
+        let has = self.rates.listeners.get(&listener).map_or(0, |state| state.connections);
+        most.is_some_and(|most| has >= most)
+    }
+
+    /// A connection of a listener has come or gone.
+    pub(crate) fn count_connection(&mut self, listener: u32, came: bool) {
+        if let Some(state) = self.rates.listeners.get_mut(&listener) {
+            state.connections = if came { state.connections + 1 } else { state.connections.saturating_sub(1) };
+        }
+    }
+
+    /// The largest packet that is taken on a connection, bytes.
+    pub(crate) fn packet_limit(&self, id: Id) -> usize {
+        let listener = self.connections.get(id).map_or(0, |conn| conn.peer.listener);
+        self.config.server_of(listener).maximum_packet_size as usize
+    }
+
     /// Counts and reports a refusal.
     pub(crate) fn limited(&mut self, limit: Limit, client: Option<&ClientId>, peer: Option<&Peer>) {
         if let Some(count) = self.stats.limited.get_mut(limit as usize) {

@@ -12,8 +12,18 @@ impl<P: Policy> Core<P> {
     /// A client's PUBLISH: rules, policy, routing, acknowledgement.
     pub(crate) fn publish(&mut self, now: Instant, id: Id, received: &Received<'_>, token: AckToken) {
         self.stats.messages_in += 1;
-        let publication = received.publication();
+        let mut publication = received.publication();
         if let Err(reason) = self.vet_name(publication.topic) {
+            return self.refuse(id, token, reason);
+        }
+        if publication.retain
+            && let Some(conn) = self.connections.get(id)
+        {
+            // before 5.0 a client was not told that its listener keeps nothing
+            publication.retain = self.config.server_of(conn.peer.listener).retain_available;
+        }
+        let size = publication.topic.as_bytes().len() + publication.payload.len();
+        if let Err(reason) = self.vet_rate(now, id, size) {
             return self.refuse(id, token, reason);
         }
         let Self { policy, config, last_ticket, clients, connections, .. } = self;

@@ -78,7 +78,8 @@ impl<P: Policy> Core<P> {
             return Ok(ReasonCode::QUOTA_EXCEEDED); // it cannot have so many: nobody needs to be asked
         }
         let Subscription { filter, options } = *subscription;
-        if let Err(reason) = vet_filter(&self.config, filter) {
+        let listener = self.connections.get(id).map_or(0, |conn| conn.peer.listener);
+        if let Err(reason) = vet_filter(&self.config, listener, filter) {
             if reason == ReasonCode::TOPIC_FILTER_INVALID {
                 self.limited_at(Limit::TopicLevels, id);
             }
@@ -189,7 +190,7 @@ impl<P: Policy> Core<P> {
             self.limited(Limit::Subscriptions, Some(&client), None);
             return ReasonCode::QUOTA_EXCEEDED;
         }
-        let qos = granted(options.qos, self.config.server.maximum_qos);
+        let qos = granted(options.qos, self.config.server_of(client.listener).maximum_qos);
         let mut away = Peer::default();
         let each = !self.policy.receives_all(&client.info(client.peer(&self.connections, &mut away)), filter);
         let wanted = Wanted { qos, each, id: identifier.unwrap_or(0) };

@@ -19,6 +19,7 @@ mod hostile;
 mod limits;
 mod local;
 mod publishing;
+mod rates;
 mod retained;
 mod rewriting;
 mod rights;
