@@ -48,9 +48,7 @@ impl<P: Policy> Core<P> {
             return Err(OpenError::ShuttingDown);
         } else if peer.address.is_some_and(|address| self.bans.bans_address(now, address.ip())) {
             (Limit::Banned, OpenError::Banned)
-        } else if self.connections.len() >= self.config.max_connections {
-            (Limit::Connections, OpenError::Full)
-        } else if self.listener_is_full(peer.listener) {
+        } else if self.connections.len() >= self.config.max_connections || self.listener_is_full(peer.listener) {
             (Limit::Connections, OpenError::Full)
         } else if self.handshakes >= self.config.max_handshakes {
             (Limit::Handshakes, OpenError::Full)
