@@ -61,31 +61,6 @@ impl Exchange {
         self.turn = None;
     }
 
-    /// Queues an AUTH of ours.
-    pub(crate) fn say(
-        &mut self,
-        reason: ReasonCode,
-        data: Option<&[u8]>,
-        properties: &[Property<'_>],
-        accepted: bool,
-        limits: &Limits,
-        control: &mut Control,
-    ) -> Result<(), AuthError> {
-        let turn = self.after(limits.role, reason, accepted).ok_or(AuthError::NotExpected)?;
-        let method = Utf8::new(&self.method).ok_or(AuthError::Invalid)?;
-        // v5 [MQTT-4.12.0-5]: with the method of CONNECT, in every AUTH.
-        let mut list = Vec::from([Property::AuthenticationMethod(method)]);
-        list.extend(data.map(Property::AuthenticationData));
-        list.extend(properties.iter().filter(|property| may_stand(property, limits)));
-        let packet = Packet::Auth(Auth { reason, properties: Properties::from_slice(&list) });
-        packet.encoded_len(Version::V5).map_err(|_| AuthError::Invalid)?;
-        if !control.push(&packet, limits) {
-            return Err(AuthError::TooLarge);
-        }
-        self.turn = turn;
-        Ok(())
-    }
-
     /// Whose turn it is once `speaker` has said `reason`; `None` if it may not.
     fn after(&self, speaker: Role, reason: ReasonCode, accepted: bool) -> Option<Option<Role>> {
         match (self.turn, speaker, reason) {
@@ -104,6 +79,33 @@ impl Exchange {
             Some(_) | None => Err(("v5 [MQTT-4.12.0-5]", ReasonCode::PROTOCOL_ERROR)),
         }
     }
+}
+
+/// Queues an AUTH of ours.
+pub(crate) fn say(
+    control: &mut Control,
+    limits: &mut Limits,
+    reason: ReasonCode,
+    data: Option<&[u8]>,
+    properties: &[Property<'_>],
+    accepted: bool,
+) -> Result<(), AuthError> {
+    let exchange = limits.exchange().ok_or(AuthError::NotExpected)?;
+    let turn = exchange.after(limits.role, reason, accepted).ok_or(AuthError::NotExpected)?;
+    let method = Utf8::new(&exchange.method).ok_or(AuthError::Invalid)?;
+    // v5 [MQTT-4.12.0-5]: with the method of CONNECT, in every AUTH.
+    let mut list = Vec::from([Property::AuthenticationMethod(method)]);
+    list.extend(data.map(Property::AuthenticationData));
+    list.extend(properties.iter().filter(|property| may_stand(property, limits)));
+    let packet = Packet::Auth(Auth { reason, properties: Properties::from_slice(&list) });
+    packet.encoded_len(Version::V5).map_err(|_| AuthError::Invalid)?;
+    if !control.push(&packet, limits) {
+        return Err(AuthError::TooLarge);
+    }
+    if let Some(exchange) = limits.exchange_mut() {
+        exchange.turn = turn;
+    }
+    Ok(())
 }
 
 const fn other(role: Role) -> Role {

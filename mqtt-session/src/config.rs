@@ -16,6 +16,9 @@ pub struct ServerConfig {
     pub receive_maximum: u16,
     /// Topic aliases a client may set. Default 16.
     pub topic_alias_maximum: u16,
+    /// Topic aliases that are set for a client by themselves, if its own Topic Alias Maximum allows for any: those of the topics that
+    /// were used last. Each costs memory for its topic and about 100 bytes. Default 0: none.
+    pub topic_alias_maximum_outgoing: u16,
     /// The highest QoS a client may publish. Default 2.
     pub maximum_qos: Qos,
     /// Whether retained messages are kept. Default true.
@@ -40,6 +43,7 @@ impl Default for ServerConfig {
             maximum_connect_size: 1 << 16,
             receive_maximum: 1024,
             topic_alias_maximum: 16,
+            topic_alias_maximum_outgoing: 0,
             maximum_qos: Qos::ExactlyOnce,
             retain_available: true,
             wildcard_subscription_available: true,
@@ -47,6 +51,35 @@ impl Default for ServerConfig {
             shared_subscription_available: false,
             maximum_inflight: 256,
             maximum_keep_alive: None,
+        }
+    }
+}
+
+/// What a client's end does beside what its CONNECT says.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    /// How long CONNACK, or the server's next AUTH, is waited for. Default 10 s.
+    pub connack_timeout: Duration,
+    /// How long PINGRESP is waited for, beginning anew with whatever else the server sends meanwhile. `None`: as long as the keep alive. Default `None`.
+    pub ping_timeout: Option<Duration>,
+    /// The largest packet taken before 5.0, bytes with fixed header (5.0 has Maximum Packet Size in CONNECT). Default 256 MiB, all there is.
+    pub maximum_packet_size: u32,
+    /// Topic aliases that are set by themselves, if the server's Topic Alias Maximum allows for any: those of the topics that were
+    /// used last. Default 0: none.
+    pub topic_alias_maximum_outgoing: u16,
+    /// Whether [`Event::Publish`](crate::Event::Publish) waits for [`acknowledge`](crate::Connection::acknowledge). Default false.
+    pub manual_acknowledgement: bool,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            connack_timeout: Duration::from_secs(10),
+            ping_timeout: None,
+            maximum_packet_size: u32::MAX,
+            topic_alias_maximum_outgoing: 0,
+            manual_acknowledgement: false,
         }
     }
 }

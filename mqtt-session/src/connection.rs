@@ -12,20 +12,14 @@ use crate::keep_alive::{Due, KeepAlive};
 use crate::limits::Limits;
 use crate::outbound::{Request, Step};
 use crate::outgoing::Outgoing;
-use crate::rare::Rare;
 use crate::{
-    AckToken, Connected, Drops, Event, Instant, Place, ProtocolError, ProtocolErrorKind, Publication, Received,
-    RequestToken, ServerConfig, Session, handshake, requests,
+    AckToken, ClientConfig, Connected, Drops, Event, Instant, Place, ProtocolError, ProtocolErrorKind, Publication,
+    Received, RequestToken, ServerConfig, Session, handshake, requests,
 };
-use alloc::boxed::Box;
-use core::time::Duration;
 use mqtt_codec::{
     Ack, AckKind, Auth, Connack, Connect, DecodeError, Disconnect, EncodeError, Packet, Packets, Properties, Publish,
     Reader, ReasonCode, Role, Version,
 };
-
-/// How long a client waits for CONNACK.
-const CONNACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// One end of one connection, its session in it.
 ///
@@ -61,9 +55,6 @@ pub struct Connection {
     state: State,
     /// CONNACK was written, so that others may follow.
     greeted: bool,
-    /// The client's end: the host acknowledges by itself.
-    manual: bool,
-    version_known: bool,
     /// The client's end: the server may know the session.
     resumes: bool,
     /// The latest time seen.
@@ -72,7 +63,6 @@ pub struct Connection {
     keep_alive: KeepAlive,
     control: Control,
     inbound: Inbound,
-    rare: Option<Box<Rare>>,
     drops: Drops,
     session: Session,
 }
@@ -158,17 +148,29 @@ impl Connection {
 
     /// The client's end: queues `connect` and takes the session that is to go on ([`Session::new`] for a fresh one).
     ///
-    /// CONNACK is waited for 10 seconds. The size of incoming packets is limited by the Maximum Packet Size in `connect`
-    /// alone; before 5.0 see [`Reader::set_limit`].
+    /// With the defaults of [`ClientConfig`].
     ///
     /// # Errors
     /// `connect` cannot be encoded.
     pub fn client(now: Instant, connect: &Connect<'_>, session: Session) -> Result<Self, EncodeError> {
-        let keep_alive = KeepAlive::handshake(Role::Client, now, CONNACK_WITHIN);
-        let mut client = Self::new(now, Limits::client(connect), keep_alive, session);
+        Self::client_with(now, connect, session, &ClientConfig::default())
+    }
+
+    /// As [`client`](Self::client), configured.
+    ///
+    /// # Errors
+    /// `connect` cannot be encoded.
+    pub fn client_with(
+        now: Instant,
+        connect: &Connect<'_>,
+        session: Session,
+        config: &ClientConfig,
+    ) -> Result<Self, EncodeError> {
+        let mut keep_alive = KeepAlive::handshake(Role::Client, now, config.connack_timeout);
+        keep_alive.set_ping_timeout(config.ping_timeout);
+        let mut client = Self::new(now, Limits::client(connect, config), keep_alive, session);
         // v5 [MQTT-3.1.0-1], v4 [MQTT-3.1.0-1]: the first packet of all.
         client.control.try_push(&Packet::Connect(*connect), connect.version)?;
-        client.version_known = true;
         client.begin_exchange(connect);
         // From now on the server may know the session, even if its CONNACK never comes.
         client.resumes = core::mem::replace(&mut client.session.known, true);
@@ -179,15 +181,12 @@ impl Connection {
         Self {
             state: State::Handshake,
             greeted: false,
-            manual: false,
-            version_known: false,
             resumes: false,
             now,
             limits,
             keep_alive,
             control: Control::default(),
             inbound: Inbound::default(),
-            rare: None,
             drops: Drops::default(),
             session,
         }
@@ -212,7 +211,7 @@ impl Connection {
 
     /// The version, once known.
     pub fn version(&self) -> Option<Version> {
-        self.version_known.then_some(self.limits.version)
+        self.limits.version_known.then_some(self.limits.version)
     }
 
     /// Where it stands.
@@ -266,7 +265,7 @@ impl Connection {
 
     /// Heap bytes held, messages not counted.
     pub fn memory(&self) -> usize {
-        self.control.memory() + self.inbound.memory() + Rare::memory(self.rare.as_deref()) + self.session.memory()
+        self.control.memory() + self.inbound.memory() + self.limits.memory() + self.session.memory()
     }
 
     /// What was dropped since last asked.
@@ -362,7 +361,6 @@ impl Connection {
     /// Server: the first packet.
     fn handle_connect<'p>(&mut self, connect: &Connect<'p>) -> Result<Event<'p>, Broken> {
         self.limits.take_connect(connect);
-        self.version_known = true;
         self.state = State::Deciding;
         self.keep_alive.decide();
         self.begin_exchange(connect);
@@ -376,7 +374,7 @@ impl Connection {
             self.say_nothing_more();
             return Ok(Event::Refused(*connack));
         }
-        match self.rare.as_mut().and_then(|rare| rare.exchange.as_mut()) {
+        match self.limits.exchange_mut() {
             Some(exchange) => exchange.take_connack(connack.properties.authentication_method())?,
             None if connack.properties.authentication_method().is_some() => {
                 return Err(("v5 [MQTT-4.12.0-6]", ReasonCode::PROTOCOL_ERROR));
@@ -459,7 +457,7 @@ impl Connection {
     fn handle_auth<'p>(&mut self, auth: &Auth<'p>) -> Result<Event<'p>, Broken> {
         let (role, accepted) = (self.limits.role, self.state == State::Connected);
         // v5 [X5-AUTH-1]: without a method in CONNECT there is no exchange.
-        let exchange = self.rare.as_mut().and_then(|rare| rare.exchange.as_mut());
+        let exchange = self.limits.exchange_mut();
         exchange.ok_or(("v5 [X5-AUTH-1]", ReasonCode::PROTOCOL_ERROR))?.take(auth, role, accepted)?;
         if !accepted {
             self.keep_alive.decide();
@@ -473,7 +471,7 @@ impl Connection {
     /// Either end: what an Authentication Method in CONNECT begins.
     fn begin_exchange(&mut self, connect: &Connect<'_>) {
         if let Some(exchange) = Exchange::of(connect) {
-            self.rare.get_or_insert_default().exchange = Some(exchange);
+            self.limits.rare_mut().exchange = Some(exchange);
         }
     }
 
@@ -492,8 +490,8 @@ impl Connection {
         let topic = match properties.topic_alias() {
             None => alias::plain(topic)?,
             Some(alias) => {
-                let rare = self.rare.get_or_insert_default();
-                rare.aliases.resolve(topic, alias, self.limits.alias_maximum)?
+                let maximum = self.limits.alias_maximum;
+                self.limits.rare_mut().taken.resolve(topic, alias, maximum)?
             }
         };
         let token = match self.inbound.publish(qos, packet_id, &mut self.session.received, &self.limits)? {
@@ -528,7 +526,7 @@ impl Connection {
 
     /// v5 [MQTT-4.5.0-2], v4 [MQTT-4.5.0-2]: a client acknowledges whatever the application does with the message.
     fn acknowledge_for_client(&mut self, token: AckToken) -> AckToken {
-        if self.limits.role == Role::Server || self.manual {
+        if self.limits.role == Role::Server || self.limits.manual {
             return token;
         }
         self.acknowledge(token, ReasonCode::SUCCESS);

@@ -94,6 +94,11 @@ pub enum AuthError {
     TooLarge,
 }
 
+/// A topic alias was not taken: it is 0, or over what the server takes, or the connection is not up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the server takes no such topic alias, or the connection is not up")]
+pub struct AliasError;
+
 /// A session's queue is at its limit; the delivery comes back.
 #[derive(Clone, Debug, Error)]
 #[error("the queue of the session is at its limit")]

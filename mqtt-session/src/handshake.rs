@@ -32,7 +32,6 @@ pub(crate) fn accept(
     limits: &Limits,
     config: &ServerConfig,
     accept: &Accept<'_>,
-    method: Option<&str>,
 ) -> Option<u16> {
     let asked = limits.asked;
     let granted = match config.maximum_keep_alive {
@@ -62,7 +61,7 @@ pub(crate) fn accept(
             list.push(Property::SessionExpiryInterval(seconds));
         }
         // v5 [MQTT-4.12.0-5], v5 [MQTT-4.12.0-6]: the method of CONNECT, and none if that had none.
-        if let Some(method) = method.and_then(Utf8::new) {
+        if let Some(method) = limits.exchange().and_then(|exchange| Utf8::new(exchange.method())) {
             list.push(Property::AuthenticationMethod(method));
             list.extend(accept.authentication_data.map(Property::AuthenticationData));
         }

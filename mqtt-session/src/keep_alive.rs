@@ -13,6 +13,8 @@ pub(crate) struct KeepAlive {
     period: u32,
     /// Milliseconds that each step of the handshake may take.
     step: u32,
+    /// Milliseconds that PINGRESP may take; 0: as long as the period.
+    ping: u32,
     /// The server's end: when the last packet came. The client's: when the last was sent.
     last: Instant,
     /// By when CONNECT, AUTH, CONNACK or PINGRESP is due; [`Instant::MAX`] while none is.
@@ -32,8 +34,13 @@ pub(crate) enum Due {
 impl KeepAlive {
     /// Waits for CONNECT, or CONNACK, and no longer than `step` for this and each further step of the handshake.
     pub(crate) fn handshake(role: Role, now: Instant, step: Duration) -> Self {
-        let step = u32::try_from(step.as_millis()).unwrap_or(u32::MAX);
-        Self { role, paused: false, period: 0, step, last: now, answer_by: now.plus_millis(step.into()) }
+        let step = millis(step);
+        Self { role, paused: false, period: 0, step, ping: 0, last: now, answer_by: now.plus_millis(step.into()) }
+    }
+
+    /// The client's end: how long a PINGRESP may take.
+    pub(crate) fn set_ping_timeout(&mut self, within: Option<Duration>) {
+        self.ping = within.map_or(0, |within| millis(within).max(1));
     }
 
     /// The peer has done its step: the host decides, and nothing is waited for.
@@ -59,7 +66,7 @@ impl KeepAlive {
             Role::Server => self.last = now,
             // Anything shows that the server is there; its PINGRESP is on the way.
             Role::Client if self.period > 0 && self.answer_by < Instant::MAX => {
-                self.answer_by = now.plus_millis(self.period.into())
+                self.answer_by = now.plus_millis(self.ping_within())
             }
             Role::Client => {}
         }
@@ -101,11 +108,16 @@ impl KeepAlive {
             Role::Client => {
                 self.last = now;
                 if self.answer_by == Instant::MAX {
-                    self.answer_by = now.plus_millis(self.period.into());
+                    self.answer_by = now.plus_millis(self.ping_within());
                 }
                 Due::Ping
             }
         }
+    }
+
+    /// How long a PINGRESP may take, in milliseconds.
+    fn ping_within(&self) -> u64 {
+        u64::from(if self.ping == 0 { self.period } else { self.ping })
     }
 
     /// The silence that is borne, in milliseconds.
@@ -118,6 +130,10 @@ impl KeepAlive {
             Role::Client => period - (period / 8).min(1000),
         }
     }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

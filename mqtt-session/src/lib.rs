@@ -21,7 +21,8 @@
 //! **Enhanced authentication** is the host's to serve (v5 [X5-AUTH-4]): it answers a CONNECT with an Authentication Method by
 //! [`Connection::challenge`], or turns it away by [`Connection::reject`] with 0x8C.
 //!
-//! Topic aliases are taken, and none is ever sent.
+//! **Topic aliases** of the peer are taken; ours are set by themselves where the configuration allows for any, or by hand
+//! ([`Connection::set_topic_alias`]).
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo)]
@@ -56,9 +57,9 @@ mod session;
 mod share;
 mod time;
 
-pub use config::{Accept, QueueLimits, ServerConfig};
+pub use config::{Accept, ClientConfig, QueueLimits, ServerConfig};
 pub use connection::{Connection, Forwarded, Input, State, Transmit};
-pub use error::{AuthError, ProtocolError, ProtocolErrorKind, PublishError, QueueFull, RequestError};
+pub use error::{AliasError, AuthError, ProtocolError, ProtocolErrorKind, PublishError, QueueFull, RequestError};
 pub use event::{AckToken, Connected, Event, PublishToken, Received, RequestToken};
 pub use message::{Delivery, Message, Publication, Topic};
 pub use mqtt_codec as codec;

@@ -1,5 +1,8 @@
 //! What the two ends have told each other about this connection; nothing of it outlives the connection (section 4.9).
-use crate::ServerConfig;
+use crate::auth::Exchange;
+use crate::rare::Rare;
+use crate::{ClientConfig, ServerConfig};
+use alloc::boxed::Box;
 use mqtt_codec::{Connack, Connect, Qos, Role, Version};
 
 /// What holds on this connection.
@@ -9,6 +12,9 @@ pub(crate) struct Limits {
     pub(crate) role: Role,
     /// Before CONNECT: any.
     pub(crate) version: Version,
+    pub(crate) version_known: bool,
+    /// The client's end: the host acknowledges by itself.
+    pub(crate) manual: bool,
     /// The largest CONNECT read, bytes.
     pub(crate) connect_size: u32,
     /// The largest packet read, bytes.
@@ -19,12 +25,17 @@ pub(crate) struct Limits {
     pub(crate) receive_maximum: u16,
     /// Topic aliases the peer may set.
     pub(crate) alias_maximum: u16,
+    /// Topic aliases that we may set: the peer's Topic Alias Maximum.
+    pub(crate) peer_alias_maximum: u16,
+    /// Topic aliases that are set without being asked for, at most.
+    pub(crate) automatic_aliases: u16,
     /// What the server serves: ours to enforce on the server's end, ours to obey on the client's.
     pub(crate) offer: Offer,
     /// What was asked for in CONNECT.
     pub(crate) asked: Asked,
     /// The send quota.
     pub(crate) window: Window,
+    rare: Option<Box<Rare>>,
 }
 
 /// What a server may leave out (section 3.2.2.3).
@@ -43,7 +54,6 @@ pub(crate) struct Asked {
     /// Seconds.
     pub(crate) keep_alive: u16,
     pub(crate) clean_start: bool,
-    pub(crate) receive_maximum: u16,
     pub(crate) problem_information: bool,
     pub(crate) response_information: bool,
     /// The Session Expiry Interval was 0, or absent.
@@ -72,40 +82,56 @@ impl Limits {
         Self {
             role: Role::Server,
             version: Version::V5,
+            version_known: false,
+            manual: false,
             connect_size: config.maximum_connect_size.min(config.maximum_packet_size),
             packet_size: config.maximum_packet_size.max(1),
             peer_packet_size: u32::MAX,
             receive_maximum: config.receive_maximum.max(1),
             alias_maximum: config.topic_alias_maximum,
+            peer_alias_maximum: 0,
+            automatic_aliases: 0,
             offer: Offer::of_server(config),
             asked: Asked::default(),
             window: Window::new(1),
+            rare: None,
         }
     }
 
     /// The client's end before CONNACK.
-    pub(crate) fn client(connect: &Connect<'_>) -> Self {
+    pub(crate) fn client(connect: &Connect<'_>, config: &ClientConfig) -> Self {
         let properties = connect.properties;
-        let size = properties.maximum_packet_size().unwrap_or(u32::MAX);
+        let size = match connect.version {
+            Version::V5 => properties.maximum_packet_size().unwrap_or(u32::MAX),
+            Version::V31 | Version::V311 => config.maximum_packet_size,
+        };
         Self {
             role: Role::Client,
             version: connect.version,
+            version_known: true,
+            manual: config.manual_acknowledgement,
             connect_size: size,
             packet_size: size,
             peer_packet_size: u32::MAX,
             receive_maximum: properties.receive_maximum().unwrap_or(u16::MAX),
             // v5 [X5-CON-4]: absent means none. v5 [MQTT-3.3.2-10]: from 1 to what was announced.
             alias_maximum: properties.topic_alias_maximum().unwrap_or(0),
+            peer_alias_maximum: 0,
+            automatic_aliases: config.topic_alias_maximum_outgoing,
             offer: Offer::ALL,
             asked: Asked::of(connect),
             window: Window::new(1),
+            rare: None,
         }
     }
 
     /// The server's end takes the client's word.
     pub(crate) fn take_connect(&mut self, connect: &Connect<'_>) {
-        self.version = connect.version;
+        (self.version, self.version_known) = (connect.version, true);
         self.peer_packet_size = connect.properties.maximum_packet_size().unwrap_or(u32::MAX);
+        // v5 [MQTT-3.1.2-26], v5 [MQTT-3.1.2-27]: absent means none.
+        self.peer_alias_maximum = connect.properties.topic_alias_maximum().unwrap_or(0);
+        self.window = Window::new(connect.properties.receive_maximum().unwrap_or(u16::MAX));
         self.asked = Asked::of(connect);
     }
 
@@ -114,15 +140,19 @@ impl Limits {
         self.receive_maximum = config.receive_maximum.max(1);
         // v5 [MQTT-3.3.2-12]: from 1 to what is announced.
         self.alias_maximum = config.topic_alias_maximum;
+        self.automatic_aliases = config.topic_alias_maximum_outgoing.min(self.peer_alias_maximum);
         self.offer = Offer::of_server(config);
         // v5 [MQTT-4.9.0-1], v5 [MQTT-3.3.4-9]: between 1 and the client's Receive Maximum.
-        self.window = Window::new(self.asked.receive_maximum.min(config.maximum_inflight));
+        self.window = Window::new(self.window.start.min(config.maximum_inflight));
     }
 
     /// The client's end takes the server's word.
     pub(crate) fn take_connack(&mut self, connack: &Connack<'_>) {
         let properties = connack.properties;
         self.peer_packet_size = properties.maximum_packet_size().unwrap_or(u32::MAX);
+        // v5 [MQTT-3.2.2-17], v5 [MQTT-3.2.2-18]: absent means none.
+        self.peer_alias_maximum = properties.topic_alias_maximum().unwrap_or(0);
+        self.automatic_aliases = self.automatic_aliases.min(self.peer_alias_maximum);
         self.offer = Offer {
             maximum_qos: match properties.maximum_qos() {
                 None => Qos::ExactlyOnce,
@@ -136,6 +166,30 @@ impl Limits {
         };
         // v5 [MQTT-4.9.0-1], v5 [MQTT-3.3.4-7]: between 1 and the server's Receive Maximum.
         self.window = Window::new(properties.receive_maximum().unwrap_or(u16::MAX));
+    }
+
+    /// What few connections have, made when it is first needed.
+    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The authentication exchange, if CONNECT began one.
+    pub(crate) fn exchange(&self) -> Option<&Exchange> {
+        self.rare.as_ref()?.exchange.as_ref()
+    }
+
+    pub(crate) fn exchange_mut(&mut self) -> Option<&mut Exchange> {
+        self.rare.as_mut()?.exchange.as_mut()
+    }
+
+    /// Whether an outgoing message may have an alias.
+    pub(crate) fn gives_aliases(&self) -> bool {
+        self.peer_alias_maximum > 0 && (self.automatic_aliases > 0 || self.rare.is_some())
+    }
+
+    /// Heap bytes held.
+    pub(crate) fn memory(&self) -> usize {
+        self.rare.as_ref().map_or(0, |rare| rare.memory())
     }
 
     /// Whether the peer serves a message of `qos` and `retain`.
@@ -162,7 +216,6 @@ impl Asked {
         Self {
             keep_alive: connect.keep_alive,
             clean_start: connect.clean_start,
-            receive_maximum: properties.receive_maximum().unwrap_or(u16::MAX),
             problem_information: properties.request_problem_information().unwrap_or(true),
             response_information: properties.request_response_information().unwrap_or(false),
             // v5 [X5-CON-1]: absent means 0.

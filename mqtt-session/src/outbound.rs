@@ -503,7 +503,7 @@ impl Outbound {
         }
     }
 
-    fn transmit_free(&mut self, now: Instant, limits: &Limits, drops: &mut Drops, out: &mut OutBuf) -> Transmit {
+    fn transmit_free(&mut self, now: Instant, limits: &mut Limits, drops: &mut Drops, out: &mut OutBuf) -> Transmit {
         while let Some(delivery) = self.queue.front_free() {
             let size = delivery.cost();
             let written = send(delivery, now, None, limits, drops, out);
@@ -525,7 +525,7 @@ fn send(
     delivery: &Delivery,
     now: Instant,
     id: Option<PacketId>,
-    limits: &Limits,
+    limits: &mut Limits,
     drops: &mut Drops,
     out: &mut OutBuf,
 ) -> Written {

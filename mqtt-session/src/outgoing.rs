@@ -1,9 +1,8 @@
 //! One copy of a message on its way to the peer: the only place where an outgoing PUBLISH is written (section 3.3).
 //!
-//! A copy is made of a message and of what belongs to this client alone. There is no field for an alias, and neither the
-//! identifier, the DUP nor the subscription identifiers of the publisher are within reach, so none of them can leak.
-//!
-//! v5 [MQTT-3.1.2-26], v5 [MQTT-3.1.2-27], v5 [MQTT-3.3.2-8]: no alias is ever sent.
+//! A copy is made of a message and of what belongs to this client alone. The alias is chosen here, out of the table of this
+//! connection; neither the identifier, the alias, the DUP nor the subscription identifiers of the publisher are within reach, so none
+//! of them can leak.
 use crate::limits::Limits;
 use crate::message::{Delivery, Publication, forwardable, forwardable_len};
 use crate::{Instant, Message};
@@ -20,6 +19,8 @@ pub(crate) struct Outgoing<'a> {
     retain: bool,
     /// Seconds.
     expiry: Option<u32>,
+    /// v5 [MQTT-3.3.2-8]: never 0.
+    alias: Option<u16>,
     ids: &'a [u32],
     body: Body<'a>,
 }
@@ -46,7 +47,8 @@ impl<'a> Outgoing<'a> {
         let message = &delivery.message;
         let body = Body::Kept(message);
         let (qos, retain, ids) = (delivery.qos, delivery.retain, delivery.ids());
-        Self { topic: message.topic_bytes(), id, dup, qos, retain, expiry: message.expiry_interval(now), ids, body }
+        let (topic, expiry) = (message.topic_bytes(), message.expiry_interval(now));
+        Self { topic, id, dup, qos, retain, expiry, alias: None, ids, body }
     }
 
     /// The QoS 0 copy of a message that was never kept.
@@ -62,6 +64,7 @@ impl<'a> Outgoing<'a> {
             qos: Qos::AtMostOnce,
             retain,
             expiry,
+            alias: None,
             ids,
             body,
         }
@@ -73,8 +76,34 @@ impl<'a> Outgoing<'a> {
         (remaining <= VBI_MAX).then(|| 1 + vbi_len(remaining) + remaining)
     }
 
-    /// Writes it, or nothing.
-    pub(crate) fn write(&self, limits: &Limits, out: &mut OutBuf) -> Written {
+    /// Writes it, or nothing; with a topic alias where one is to be had.
+    #[inline]
+    pub(crate) fn write(&self, limits: &mut Limits, out: &mut OutBuf) -> Written {
+        if limits.gives_aliases() { self.write_aliased(limits, out) } else { self.write_as_it_is(limits, out) }
+    }
+
+    fn write_aliased(&self, limits: &mut Limits, out: &mut OutBuf) -> Written {
+        let automatic = limits.automatic_aliases;
+        let Some(choice) = limits.rare_mut().given.choose(self.topic, automatic) else {
+            return self.write_as_it_is(limits, out);
+        };
+        let topic = if choice.told { &[] } else { self.topic };
+        let aliased = Self { alias: Some(choice.alias), topic, ..*self };
+        match aliased.write_as_it_is(limits, out) {
+            // The alias may be what makes it too large.
+            Written::Never => self.write_as_it_is(limits, out),
+            Written::Full => Written::Full,
+            Written::Wrote => {
+                // Only now that the peer is told: what was dropped has set nothing.
+                if !choice.told {
+                    limits.rare_mut().given.tell(choice.alias, self.topic);
+                }
+                Written::Wrote
+            }
+        }
+    }
+
+    fn write_as_it_is(&self, limits: &Limits, out: &mut OutBuf) -> Written {
         let version = limits.version;
         // v5 [MQTT-3.1.2-24]: the limit counts the fixed header and is inclusive.
         let Some(size) = self.size(version).filter(|&size| limits.fits(size)) else { return Written::Never };
@@ -96,6 +125,10 @@ impl<'a> Outgoing<'a> {
             if let Some(seconds) = self.expiry {
                 middle.push(0x02);
                 seconds.to_be_bytes().into_iter().for_each(|byte| middle.push(byte));
+            }
+            if let Some(alias) = self.alias {
+                middle.push(0x23);
+                middle.u16(alias);
             }
             out.put_slice(middle.bytes());
             // v5 [MQTT-3.3.4-3], v5 [MQTT-3.3.4-4], v5 [MQTT-3.3.4-5]: the identifiers of all matching subscriptions.
@@ -142,7 +175,8 @@ impl<'a> Outgoing<'a> {
             Body::Kept(message) => message.forwardable().len(),
             Body::Borrowed { len, .. } => len,
         };
-        expiry + ids + forwarded
+        let alias = if self.alias.is_some() { 3 } else { 0 };
+        expiry + alias + ids + forwarded
     }
 }
 
@@ -158,15 +192,15 @@ fn vbi_len(value: usize) -> usize {
     }
 }
 
-/// A few bytes that are written together; the longest are an identifier, a property length and an expiry: 11.
+/// A few bytes that are written together; the longest are an identifier, a property length, an expiry and an alias: 14.
 struct Small {
-    bytes: [u8; 12],
+    bytes: [u8; 14],
     len: usize,
 }
 
 impl Small {
     fn new() -> Self {
-        Self { bytes: [0; 12], len: 0 }
+        Self { bytes: [0; 14], len: 0 }
     }
 
     #[inline]

@@ -19,7 +19,7 @@ fn the_structs_are_small_and_a_connection_may_change_threads() {
         size_of::<Session>(),
         size_of::<Delivery>()
     );
-    assert!(size_of::<Connection>() <= 400, "{}", size_of::<Connection>());
+    assert!(size_of::<Connection>() <= 392, "{}", size_of::<Connection>());
     assert!(size_of::<Session>() <= 224, "{}", size_of::<Session>());
     assert_eq!(size_of::<Delivery>(), 32);
     assert_eq!(size_of::<Message>(), 16);

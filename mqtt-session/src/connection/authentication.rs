@@ -1,12 +1,13 @@
 //! The host's part of enhanced authentication (section 4.12), both ends.
 use super::{Connection, State};
+use crate::auth::{self, Exchange};
 use crate::{AuthError, Instant};
 use mqtt_codec::{Property, ReasonCode, Role};
 
 impl Connection {
     /// The Authentication Method of CONNECT, if there was one (5.0).
     pub fn authentication_method(&self) -> Option<&str> {
-        self.rare.as_ref()?.exchange.as_ref().map(|exchange| exchange.method())
+        self.limits.exchange().map(Exchange::method)
     }
 
     /// Server: asks the client for more (AUTH 0x18), in answer to [`Event::Connect`](crate::Event::Connect) or [`Event::Auth`](crate::Event::Auth).
@@ -120,9 +121,10 @@ impl Connection {
         properties: &[Property<'_>],
     ) -> Result<(), AuthError> {
         self.clock(now);
-        let exchange = self.rare.as_mut().and_then(|rare| rare.exchange.as_mut());
-        let exchange = exchange.filter(|_| self.limits.role == us && self.state != State::Closing);
+        if self.limits.role != us || self.state == State::Closing {
+            return Err(AuthError::NotExpected);
+        }
         let accepted = self.state == State::Connected;
-        exchange.ok_or(AuthError::NotExpected)?.say(reason, data, properties, accepted, &self.limits, &mut self.control)
+        auth::say(&mut self.control, &mut self.limits, reason, data, properties, accepted)
     }
 }

@@ -1,12 +1,12 @@
 //! The host's commands: what one end is told to do (C of the engine's contract).
 use super::{Connection, Forwarded, State};
-use crate::auth::Exchange;
 use crate::outgoing::{Outgoing, Written};
 use crate::{
-    Accept, AckToken, Delivery, Instant, Message, Place, Publication, PublishError, PublishToken, QueueFull,
-    QueueLimits, RequestError, RequestToken, ServerConfig, Session, handshake, requests,
+    Accept, AckToken, AliasError, Delivery, Instant, Message, Place, Publication, PublishError, PublishToken,
+    QueueFull, QueueLimits, RequestError, RequestToken, ServerConfig, Session, handshake, requests,
 };
 use mqtt_codec::{OutBuf, Properties, Property, Qos, ReasonCode, Role, Subscription, TopicFilter};
+use mqtt_topic::TopicName;
 
 // --- C: commands, both ends ------------------------------------------------------------------------------------------
 
@@ -65,13 +65,11 @@ impl Connection {
             return;
         }
         self.limits.accept(config);
-        let mut exchange = self.rare.as_mut().and_then(|rare| rare.exchange.as_mut());
-        let method = exchange.as_deref().map(Exchange::method);
-        let Some(keep_alive) = handshake::accept(&mut self.control, &self.limits, config, accept, method) else {
+        let Some(keep_alive) = handshake::accept(&mut self.control, &self.limits, config, accept) else {
             self.state = State::Closing;
             return;
         };
-        if let Some(exchange) = &mut exchange {
+        if let Some(exchange) = self.limits.exchange_mut() {
             exchange.accept();
         }
         // v5 [MQTT-3.1.2-5], v5 [MQTT-3.1.2-23], v4 [MQTT-3.1.2-4]: the session goes on.
@@ -138,7 +136,7 @@ impl Connection {
             self.drops.expired = self.drops.expired.saturating_add(1);
             return Forwarded::Dropped;
         }
-        match Outgoing::borrowed(publication, retain, ids).write(&self.limits, out) {
+        match Outgoing::borrowed(publication, retain, ids).write(&mut self.limits, out) {
             Written::Wrote => {
                 let now = self.clock(now);
                 self.keep_alive.sent(now);
@@ -177,7 +175,21 @@ impl Connection {
 impl Connection {
     /// Whether [`Event::Publish`](crate::Event::Publish) waits for [`acknowledge`](Self::acknowledge) on the client's end (default: no).
     pub fn set_manual_acknowledgement(&mut self, manual: bool) {
-        self.manual = manual;
+        self.limits.manual = manual;
+    }
+
+    /// Lets `alias` stand for `topic` on this connection (5.0): the next message to it says so, those behind it leave the topic out.
+    /// What stood for another topic before does so no more.
+    ///
+    /// # Errors
+    /// The alias is 0 or above the server's Topic Alias Maximum, or the connection is not up.
+    pub fn set_topic_alias(&mut self, alias: u16, topic: TopicName<'_>) -> Result<(), AliasError> {
+        // v5 [MQTT-3.2.2-17], v5 [MQTT-3.3.2-9]: from 1 to what the server has announced.
+        if self.state != State::Connected || alias == 0 || alias > self.limits.peer_alias_maximum {
+            return Err(AliasError);
+        }
+        self.limits.rare_mut().given.fix(alias, topic.as_bytes());
+        Ok(())
     }
 
     /// Publishes; QoS 1 and 2 complete with [`Event::Completed`](crate::Event::Completed). Also before CONNACK and within `limits`.
