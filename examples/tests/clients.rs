@@ -300,6 +300,33 @@ fn qos_2_is_published_exactly_once_whichever_of_its_packets_is_lost_with_the_con
 }
 
 #[test]
+fn qos_1_is_published_at_least_once_whichever_of_its_packets_is_lost_with_the_connection() {
+    let broker = Broker::start();
+    let clients = everyone_at(&[Kind::Rumqttc, Kind::Paho1, Kind::Paho2, Kind::Npm]);
+    for (way, packet_type) in [(Way::ToBroker, 3), (Way::ToClient, 4)] {
+        rows(&clients, |row| {
+            let topic = row.topic(&format!("some/{packet_type}"));
+            let mut observer = Raw::connect(broker.address(), row.version, &row.id("bsub"), false);
+            observer.subscribe(&topic, 0);
+
+            let wire = Wire::to(broker.address());
+            wire.cut_at(way, packet_type);
+            let options = Options { keep: true, reconnect: true, ..Options::new(row.id(&format!("b{packet_type}"))) };
+            row.publish(wire.address(), &options, &Message::new(&topic, "some", 1)).unwrap();
+            wire.wait_for_cut("the connection is cut");
+
+            publish(&broker, &Message::new(&topic, "last", 0));
+            let payloads: Vec<_> = std::iter::from_fn(|| Some(payload(&observer.expect(3))))
+                .take_while(|payload| payload != "last")
+                .collect();
+            // the broker had the message already where the PUBACK was lost
+            let times = if packet_type == 3 { 1..=1 } else { 1..=2 };
+            assert!(times.contains(&payloads.len()), "{row:?}, packet type {packet_type} lost: {payloads:?}");
+        });
+    }
+}
+
+#[test]
 fn qos_2_is_received_exactly_once_whichever_of_its_packets_is_lost_with_the_connection() {
     let broker = Broker::start();
     // rumqttc shows a message again that was sent again, so it cannot bear witness

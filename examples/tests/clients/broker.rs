@@ -54,7 +54,11 @@ impl Broker {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = TemporaryFile::new("mosquitto");
         let port = address.port();
-        let lines = format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest stdout\n");
+        // beyond max_inflight_messages (20) it loses what is published at QoS 2, and beyond max_queued_messages what it delivers
+        let lines = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest stdout\n\
+             max_inflight_messages 1000\nmax_queued_messages 10000\n"
+        );
         std::fs::write(&config.0, lines).unwrap();
         // by itself it keeps its lines to itself, unless on a terminal
         let mut process = Process::spawn(Command::new("stdbuf").args(["-oL", "mosquitto", "-c"]).arg(&config.0));
