@@ -18,11 +18,16 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 mod error;
 mod frame;
+#[cfg(feature = "tokio-util")]
+mod framed;
 #[cfg(test)]
 mod linear;
 mod out_buf;
+mod owned;
 mod packet;
 mod profile;
 mod properties;
@@ -31,14 +36,19 @@ mod read;
 mod reader;
 mod reason;
 mod rules;
+#[cfg(feature = "serde")]
+mod serde;
 mod stream;
 mod types;
 mod write;
 
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
 pub use frame::frame_len;
+#[cfg(feature = "tokio-util")]
+pub use framed::{CodecError, PacketCodec};
 pub use mqtt_topic::{self as topic, FilterError, NameError, TopicFilter, TopicName};
 pub use out_buf::{Append, OutBuf};
+pub use owned::OwnedPacket;
 pub use packet::{
     Ack, AckKind, Auth, Connack, Connect, Disconnect, Filters, Packet, Publish, ReasonCodes, RetainHandling, Suback,
     Subscribe, SubscribeOptions, Subscription, Subscriptions, Unsuback, Unsubscribe, Will,

@@ -74,7 +74,7 @@ pub enum PropertyId {
 
 /// How the value of a property lies on the wire, and the rule it breaks when it is out of range.
 #[derive(Clone, Copy)]
-enum Form {
+pub(crate) enum Form {
     /// One byte, 0 or 1.
     Flag(&'static Rule),
     /// Two bytes; not 0 if there is a rule.
@@ -91,15 +91,24 @@ enum Form {
 
 /// A row of the table.
 #[derive(Clone, Copy)]
-struct Row {
-    id: PropertyId,
-    form: Form,
+pub(crate) struct Row {
+    pub(crate) id: PropertyId,
+    pub(crate) form: Form,
     /// Where it may be.
     packets: Kinds,
     /// Where it may be more than once.
-    repeats: Kinds,
+    pub(crate) repeats: Kinds,
     /// Who may not send it, and in which packets, although it is one of theirs.
     barred: Option<(Role, Kinds, &'static Rule)>,
+}
+
+#[cfg(feature = "arbitrary")]
+impl Row {
+    /// Whether `from` may send it in `packet`.
+    pub(crate) fn is_for(&self, packet: Kinds, from: Role) -> bool {
+        let barred = self.barred.is_some_and(|(role, packets, _)| role == from && packets & packet != 0);
+        self.packets & packet != 0 && !barred
+    }
 }
 
 const fn row(id: PropertyId, form: Form, packets: Kinds) -> Row {
@@ -111,7 +120,7 @@ const EVERY: Kinds = WILL | CONNECT | CONNACK | PUBLISH | ACKS | SUBSCRIBE | UNS
 
 /// The properties (table 2-4).
 #[rustfmt::skip]
-const PROPERTIES: [Row; 27] = {
+pub(crate) const PROPERTIES: [Row; 27] = {
     use Form::{Binary, Flag, Pair, Text, Topic, U16, U32, Vbi};
     use PropertyId as P;
     [

@@ -120,6 +120,16 @@ impl core::fmt::Display for Utf8<'_> {
 }
 
 impl Version {
+    /// The version of a level byte: 3, 4 or 5; `None` for any other.
+    pub const fn of_level(level: u8) -> Option<Self> {
+        match level {
+            3 => Some(Self::V31),
+            4 => Some(Self::V311),
+            5 => Some(Self::V5),
+            _ => None,
+        }
+    }
+
     /// The level byte: 3, 4 or 5.
     pub const fn level(self) -> u8 {
         match self {
