@@ -1,17 +1,16 @@
 //! The programs `broker` and `threads` from outside: flags, files, exit codes, signals, and bytes on real sockets.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::mpsc::channel;
-use std::thread;
-use std::time::Duration;
+#[path = "support/program.rs"]
+mod program;
 
-/// No answer within this time is no answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+use program::*;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
 
 const BROKER: &str = env!("CARGO_BIN_EXE_broker");
 const THREADS: &str = env!("CARGO_BIN_EXE_threads");
@@ -19,130 +18,10 @@ const THREADS: &str = env!("CARGO_BIN_EXE_threads");
 const PINGREQ: &[u8] = &[0xC0, 0x00];
 const PINGRESP: &[u8] = &[0xD0, 0x00];
 
-/// A running program. Ends with the test, however that ends.
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Program {
-    fn start(path: &str, arguments: &[&str]) -> Self {
-        let mut command = Command::new(path);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self(command.spawn().unwrap())
-    }
-
-    /// Starts a program that listens, and waits until it says where.
-    fn serve(path: &str, arguments: &[&str]) -> (Self, SocketAddr) {
-        let mut program = Self::start(path, arguments);
-        let mut stdout = BufReader::new(program.0.stdout.take().unwrap());
-        let line = within(move || {
-            let mut line = String::new();
-            stdout.read_line(&mut line).map(|_| line)
-        });
-        let line = line.unwrap();
-        let address = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}: {}", said(&mut program)));
-        let address = address.trim_end().parse().unwrap();
-        (program, address)
-    }
-
-    /// The exit code of a program that ends by itself, and what it said.
-    fn outcome(mut self) -> (i32, String) {
-        let said = said(&mut self);
-        (self.0.wait().unwrap().code().expect("ended by a signal"), said)
-    }
-
-    #[cfg(unix)]
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-}
-
-/// Everything on standard error, until the program ends.
-fn said(program: &mut Program) -> String {
-    let mut stderr: ChildStderr = program.0.stderr.take().unwrap();
-    within(move || {
-        let mut text = String::new();
-        stderr.read_to_string(&mut text).map(|_| text)
-    })
-    .unwrap()
-}
-
-fn within<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (done, result) = channel();
-    thread::spawn(move || done.send(work()));
-    result.recv_timeout(PATIENCE).expect("took too long")
-}
-
-/// A file of its own for each test.
-fn file(name: &str, text: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::write(&path, text).unwrap();
-    path
-}
-
 fn refused(arguments: &[&str]) -> (i32, String) {
     let (code, said) = Program::start(BROKER, arguments).outcome();
     assert!(!said.contains("panicked"), "{said}");
     (code, said)
-}
-
-/// A client that speaks bytes.
-struct Client(TcpStream);
-
-impl Client {
-    fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self(stream)
-    }
-
-    fn send(&mut self, bytes: &[u8]) -> &mut Self {
-        self.0.write_all(bytes).unwrap();
-        self
-    }
-
-    /// One whole packet (shorter than 128 bytes).
-    fn packet(&mut self) -> Vec<u8> {
-        let mut packet = vec![0; 2];
-        self.0.read_exact(&mut packet).unwrap();
-        let length = usize::from(packet[1]);
-        assert!(length < 128);
-        packet.resize(2 + length, 0);
-        self.0.read_exact(&mut packet[2..]).unwrap();
-        packet
-    }
-
-    /// Whether the other side has closed, with nothing more to say.
-    fn is_closed(&mut self) -> bool {
-        match self.0.read(&mut [0]) {
-            Ok(length) => length == 0,
-            Err(error) => error.kind() == ErrorKind::ConnectionReset,
-        }
-    }
-}
-
-fn string(text: &str) -> Vec<u8> {
-    [&(text.len() as u16).to_be_bytes(), text.as_bytes()].concat()
-}
-
-/// A CONNECT with clean start and a keep alive of a minute.
-fn connect(level: u8, client_id: &str, user: Option<(&str, &str)>) -> Vec<u8> {
-    let flags = 0x02 | if user.is_some() { 0xC0 } else { 0 };
-    let mut body = [string("MQTT"), vec![level, flags, 0, 60]].concat();
-    if level == 5 {
-        body.push(0);
-    }
-    body.extend(string(client_id));
-    for text in user.iter().flat_map(|(name, password)| [name, password]) {
-        body.extend(string(text));
-    }
-    [&[0x10, body.len() as u8], &body[..]].concat()
 }
 
 /// What a 3.1.1 client gets for its CONNECT.

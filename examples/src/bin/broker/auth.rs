@@ -32,6 +32,9 @@ impl Accounts {
 impl Policy for Accounts {
     fn connect(&mut self, request: &ConnectRequest<'_>) -> Decision {
         let listener = request.client.peer.listener as usize;
+        if request.client.peer.identity.is_some() {
+            return Decision::Allow; // its certificate was checked
+        }
         match (request.client.user_name, &self.verifier) {
             (Some(user), Some(verifier)) => verifier.check(user, request),
             // no user is named, or there is nothing to check a user against

@@ -1,15 +1,17 @@
 //! The configuration file: its keys, their defaults, and errors that name key, value and line.
 
 use crate::Failure;
+use crate::transport::TlsFiles;
 use mqtt_broker_core::{Config, Overflow, Versions};
 use mqtt_codec::Qos;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// What the program was asked to do.
@@ -33,15 +35,65 @@ pub(crate) struct Settings {
 pub(crate) struct Listener {
     /// Where.
     #[serde(deserialize_with = "address")]
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
     /// What is written about clients without a password.
     pub(crate) allow_anonymous: Option<bool>,
+    /// MQTT in WebSocket frames.
+    #[serde(default)]
+    pub(crate) websocket: bool,
+    /// Certificates, if it is under TLS.
+    pub(crate) tls: Option<TlsFiles>,
+    /// A proxy stands before it and says where each client comes from.
+    #[serde(default)]
+    pub(crate) proxy_protocol: bool,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// IP address and port.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Whether nobody but this machine can connect.
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => IpAddr::to_canonical(&address.ip()).is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err(format!("`{text}` names no file, as in unix:/run/mqtt.sock")),
+            Some(_) if cfg!(not(unix)) => Err(format!("`{text}`: there are no unix sockets here")),
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => text.parse().map(Self::Tcp).map_err(|_| {
+                format!("`{text}` is no IP address with a port, such as 127.0.0.1:1883 or [::]:1883, and no unix:/path")
+            }),
+        }
+    }
 }
 
 impl Listener {
     /// A listener that has no rule of its own.
-    pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, allow_anonymous: None }
+    pub(crate) fn new(address: Address) -> Self {
+        Self { address, allow_anonymous: None, websocket: false, tls: None, proxy_protocol: false }
     }
 }
 
@@ -58,8 +110,11 @@ impl Settings {
             .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", path.display())))?;
         let mut settings =
             Self::parse(&text).map_err(|error| Failure::Usage(format!("{}, {error}", path.display())))?;
-        if let (Some(file), Some(folder)) = (&mut settings.password_file, path.parent()) {
-            *file = folder.join(&*file);
+        if let Some(folder) = path.parent() {
+            if let Some(file) = &mut settings.password_file {
+                *file = folder.join(&*file);
+            }
+            settings.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut()).for_each(|tls| tls.relative_to(folder));
         }
         Ok(settings)
     }
@@ -72,7 +127,7 @@ impl Settings {
     /// Whether `listener` lets clients in that name no user: as written, else only where nobody but this machine can
     /// connect and there is nothing to check.
     pub(crate) fn lets_anybody_in(&self, listener: &Listener) -> bool {
-        let unwritten = self.password_file.is_none() && listener.address.ip().to_canonical().is_loopback();
+        let unwritten = self.password_file.is_none() && listener.address.is_local();
         listener.allow_anonymous.or(self.allow_anonymous).unwrap_or(unwritten)
     }
 }
@@ -109,7 +164,7 @@ struct File {
 impl Default for File {
     fn default() -> Self {
         Self {
-            listen: vec![Listen(Listener::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))))],
+            listen: vec![Listen(Listener::new(Address::Tcp((Ipv4Addr::LOCALHOST, 1883).into())))],
             password_file: None,
             allow_anonymous: None,
             log_level: LogLevel::Info,
@@ -338,13 +393,12 @@ fn listeners<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Listen>, D::Error
     Ok(listeners)
 }
 
-fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Address, D::Error> {
     parse_address(&String::deserialize(from)?)
 }
 
-fn parse_address<E: Error>(text: &str) -> Result<SocketAddr, E> {
-    text.parse()
-        .map_err(|_| E::custom(format!("`{text}` is no IP address with a port, such as 127.0.0.1:1883 or [::]:1883")))
+fn parse_address<E: Error>(text: &str) -> Result<Address, E> {
+    text.parse().map_err(E::custom)
 }
 
 fn qos<'de, D: Deserializer<'de>>(from: D) -> Result<Qos, D::Error> {

@@ -1,10 +1,10 @@
 //! The table of connections: sockets with what the loop has to know of each, by the broker's own index.
 
-use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use crate::transport::Transport;
+use mio::{Registry, Token};
 use mqtt_broker_core::{ConnectionId, Instant};
 use mqtt_codec::OutBuf;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
 /// Pieces of one write. More are seldom there, and the system takes no more than 1,024.
@@ -14,10 +14,12 @@ const PIECES: usize = 64;
 pub(crate) struct Connection {
     /// What the broker calls it.
     pub(crate) id: ConnectionId,
-    /// Where it comes from.
-    pub(crate) peer: SocketAddr,
-    /// The socket.
-    pub(crate) stream: TcpStream,
+    /// Where it comes from; a unix socket does not say.
+    pub(crate) peer: Option<SocketAddr>,
+    /// Which listener took it.
+    pub(crate) listener: usize,
+    /// What carries its bytes.
+    pub(crate) transport: Transport,
     /// Bytes the broker has handed over and the socket has not taken. Seldom any.
     pub(crate) unsent: Option<Box<OutBuf>>,
     /// What is done with it.
@@ -28,6 +30,10 @@ pub(crate) struct Connection {
     pub(crate) to_write: bool,
     /// The peer has finished sending: no further event will say so, hence it is read to its end.
     pub(crate) finished: bool,
+    /// A proxy stands before it and has not said for whom.
+    pub(crate) proxied: bool,
+    /// The name in its certificate is its user name, and was not looked at yet.
+    pub(crate) unproven: bool,
     /// The socket took less than it was offered; it will say when it takes more.
     pub(crate) blocked: bool,
     /// The selector was asked to say so.
@@ -62,38 +68,54 @@ impl Connection {
     /// A connection whose socket is watched under `token` for something to read.
     pub(crate) fn new(
         id: ConnectionId,
-        peer: SocketAddr,
-        mut stream: TcpStream,
+        peer: Option<SocketAddr>,
+        listener: usize,
+        mut transport: Transport,
         registry: &Registry,
         token: Token,
     ) -> io::Result<Self> {
-        registry.register(&mut stream, token, Interest::READABLE)?;
+        transport.socket().watch(registry, token)?;
         let (to_read, to_write, finished, blocked, writable_watched) = (false, false, false, false, false);
         Ok(Self {
             id,
             peer,
-            stream,
+            listener,
+            transport,
             unsent: None,
             phase: Phase::Reading,
             to_read,
             to_write,
             finished,
+            proxied: false,
+            unproven: false,
             blocked,
             writable_watched,
         })
     }
 
-    /// One vectored write of what lies in `out`.
+    /// One vectored write of what lies in `out`, after what a layer of the transport still had.
     pub(crate) fn write(&mut self, out: &mut OutBuf) -> Sent {
+        if self.transport.has_unsent() {
+            match self.transport.flush() {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Blocked,
+                Err(_) => return Sent::Failed,
+            }
+        }
+        if out.is_empty() {
+            return Sent::All;
+        }
         let mut pieces = [IoSlice::new(&[]); PIECES];
         let count = out.chunks_vectored(&mut pieces);
         let pieces = pieces.get(..count).unwrap_or_default();
         let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
-        match self.stream.write_vectored(pieces) {
+        match self.transport.write_vectored(pieces) {
             Ok(0) if offered > 0 => Sent::Failed,
             Ok(taken) => {
                 out.advance(taken);
-                if taken == offered { Sent::All } else { Sent::Blocked }
+                // a layer takes no more than it can hold, and says by what it holds whether the socket is full
+                let full = self.transport.has_unsent() || (self.transport.is_plain() && taken < offered);
+                if full { Sent::Blocked } else { Sent::All }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Blocked,
             // nothing was taken: the next turn offers it again
@@ -106,7 +128,7 @@ impl Connection {
     pub(crate) fn wait_until_writable(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.blocked = true;
         if !self.writable_watched {
-            registry.reregister(&mut self.stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            self.transport.socket().watch_for_room(registry, token)?;
             self.writable_watched = true;
         }
         Ok(())

@@ -6,17 +6,20 @@
 
 use crate::Failure;
 use crate::auth::{Accounts, Verdict};
+use crate::config::{Address, Listener};
 use crate::connections::{Connection, Connections, Phase, Sent};
 use crate::listeners::{Accepted, Listeners};
 use crate::logging;
+use crate::proxy;
 use crate::signals::Signals;
+use crate::transport::Transport;
 use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 use mqtt_broker_core::{Broker, ConnectionId, Instant, OpenError, Peer, Read as ReadState, Ready};
 use mqtt_codec::OutBuf;
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read};
-use std::net::{Shutdown, SocketAddr};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 use tracing::{info, warn};
@@ -35,9 +38,10 @@ const DRAIN: Duration = Duration::from_secs(5);
 const SHORT_READ_EMPTIES: bool = cfg!(unix);
 
 const WAKER: Token = Token(0);
-const SIGNAL: Token = Token(1);
+const STOP: Token = Token(1);
+const RELOAD: Token = Token(2);
 /// Listeners come first, connections by the broker's index after them.
-const FIRST: usize = 2;
+const FIRST: usize = 3;
 
 /// The selector and what is watched from the start, before there is a broker.
 pub(crate) struct Watch {
@@ -50,15 +54,15 @@ impl Watch {
     /// Makes the selector and catches the signals that end the program.
     pub(crate) fn new() -> Result<Self, Failure> {
         let poll = Poll::new().map_err(|error| Failure::Runtime(format!("cannot watch sockets: {error}")))?;
-        let signals = Signals::watch(poll.registry(), SIGNAL)
+        let signals = Signals::watch(poll.registry(), STOP, RELOAD)
             .map_err(|error| Failure::Runtime(format!("cannot catch signals: {error}")))?;
         Ok(Self { poll, listeners: Listeners::default(), signals })
     }
 
     /// Opens a listener; returns the address it really has.
-    pub(crate) fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, Failure> {
+    pub(crate) fn listen(&mut self, listener: &Listener) -> Result<Address, Failure> {
         let token = Token(FIRST + self.listeners.len());
-        self.listeners.open(address, self.poll.registry(), token)
+        self.listeners.open(listener, self.poll.registry(), token)
     }
 
     /// What another thread ends the loop's sleep with.
@@ -90,11 +94,13 @@ pub(crate) struct EventLoop {
     stop_by: Option<Instant>,
     /// Nobody was let in last time; said once.
     full: bool,
+    /// The largest packet a client may send.
+    packet_size: usize,
 }
 
 impl EventLoop {
     /// A loop around `broker`; `verdicts` are decisions on requests it deferred.
-    pub(crate) fn new(watch: Watch, broker: Broker<Accounts>, verdicts: Option<Receiver<Verdict>>) -> Self {
+    pub(crate) fn new(watch: Watch, broker: Broker<Accounts>, verdicts: Option<Receiver<Verdict>>, packet_size: usize) -> Self {
         Self {
             first_connection: FIRST + watch.listeners.len(),
             poll: watch.poll,
@@ -110,6 +116,7 @@ impl EventLoop {
             ending: VecDeque::new(),
             stop_by: None,
             full: false,
+            packet_size,
         }
     }
 
@@ -174,7 +181,8 @@ impl EventLoop {
     fn note(&mut self, now: Instant, event: &Event) {
         match event.token() {
             WAKER => self.decide(now),
-            SIGNAL => self.stop(now),
+            STOP => self.stop(now),
+            RELOAD => self.listeners.reload(),
             Token(token) if token < self.first_connection => self.listeners.somebody_waits(token - FIRST),
             Token(token) => {
                 let Some(connection) = self.connections.at_mut(token - self.first_connection) else {
@@ -222,31 +230,34 @@ impl EventLoop {
         }
     }
 
-    /// TCP is an ordered, lossless stream of bytes both ways: v5 [MQTT-4.2.0-1] v4 [MQTT-7.1.1-1].
-    fn open(&mut self, now: Instant, Accepted { stream, peer, listener }: Accepted) {
-        let id = match self.broker.handle_open(now, Peer::new(Some(peer), listener)) {
+    fn open(&mut self, now: Instant, Accepted { socket, peer, listener }: Accepted) {
+        let number = u32::try_from(listener).unwrap_or(u32::MAX);
+        let id = match self.broker.handle_open(now, Peer::new(peer, number)) {
             Ok(id) => id,
             Err(error) => return self.turn_away(peer, error),
         };
         self.full = false;
-        // acknowledgements are small and somebody waits for them
-        let opened = stream.set_nodelay(true).and_then(|()| {
+        let opened = socket.set_nodelay().and_then(|()| {
+            let transport = Transport::new(socket, self.listeners.wrapping(listener))?;
             let token = Token(self.first_connection + id.index());
-            Connection::new(id, peer, stream, self.poll.registry(), token)
+            let mut connection = Connection::new(id, peer, listener, transport, self.poll.registry(), token)?;
+            connection.proxied = self.listeners.is_proxied(listener);
+            connection.unproven = self.listeners.takes_certificate_names(listener);
+            Ok(connection)
         });
         match opened {
             Ok(connection) => self.connections.insert(connection),
             Err(error) => {
-                warn!("{peer} cannot be served: {error}");
+                warn!("{} cannot be served: {error}", logging::Peer(peer));
                 self.broker.handle_closed(now, id);
             }
         }
     }
 
     /// Says once that nobody is let in, not for everybody who knocks.
-    fn turn_away(&mut self, peer: SocketAddr, error: OpenError) {
+    fn turn_away(&mut self, peer: Option<SocketAddr>, error: OpenError) {
         if !self.full {
-            warn!("{peer} turned away: {error}");
+            warn!("{} turned away: {error}", logging::Peer(peer));
         }
         self.full = true;
     }
@@ -273,7 +284,11 @@ impl EventLoop {
         if matches!(connection.phase, Phase::Paused | Phase::Flushing(_)) {
             return 0;
         }
-        match connection.stream.read(&mut self.buffer) {
+        if connection.proxied && !self.meet_proxy(now, id) {
+            return 0;
+        }
+        let Some(connection) = self.connections.get_mut(id) else { return 0 };
+        match connection.transport.read(&mut self.buffer) {
             Ok(0) => {
                 // a client that only sends no more may still want the answers
                 let _ = self.write_one(now, id);
@@ -281,7 +296,12 @@ impl EventLoop {
                 0
             }
             Ok(length) => {
-                let more = length == self.buffer.len() || connection.finished || !SHORT_READ_EMPTIES;
+                if connection.unproven {
+                    self.prove(id);
+                }
+                let Some(connection) = self.connections.get(id) else { return length };
+                let emptied = SHORT_READ_EMPTIES && connection.transport.is_plain() && length < self.buffer.len();
+                let more = connection.finished || !emptied;
                 if connection.phase == Phase::Reading {
                     self.broker.handle_input(now, id, self.buffer.get(..length).unwrap_or_default());
                 }
@@ -290,16 +310,64 @@ impl EventLoop {
                 }
                 length
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                // a layer may have had to answer: a handshake, a pong
+                if connection.transport.has_unsent() {
+                    self.enqueue_write(id);
+                }
+                0
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 self.enqueue_read(id);
                 0
             }
-            Err(_) => {
-                self.close(now, id);
+            Err(error) => {
+                self.fail(now, id, &error);
                 0
             }
         }
+    }
+
+    /// The first bytes under TLS: who the client's certificate says it is becomes who it is.
+    fn prove(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        connection.unproven = false;
+        if let Some(name) = connection.transport.certificate_name() {
+            let number = u32::try_from(connection.listener).unwrap_or(u32::MAX);
+            self.broker.set_peer(id, Peer::new(connection.peer, number).with_identity(name));
+        }
+    }
+
+    /// The transport is broken. If it was a layer's doing, such as a handshake that failed, its last words are flushed, as after a goodbye.
+    fn fail(&mut self, now: Instant, id: ConnectionId, error: &io::Error) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let broken_layer = error.kind() == ErrorKind::InvalidData && connection.phase == Phase::Reading;
+        if !broken_layer {
+            return self.close(now, id);
+        }
+        info!("{}: {error}", logging::Peer(connection.peer));
+        let _ = connection.transport.flush();
+        connection.phase = Phase::Flushing(now + LINGER);
+        self.shut_down(now, id);
+    }
+
+    /// Reads what a proxy says about the client before the client's own bytes; whether it was there.
+    fn meet_proxy(&mut self, now: Instant, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.get_mut(id) else { return false };
+        let peer = match proxy::read_header(connection.transport.socket()) {
+            Ok(Some(proxy::Header { client })) => client.or(connection.peer),
+            Ok(None) => return false,
+            Err(error) => {
+                info!("{}: {error}", logging::Peer(connection.peer));
+                self.close(now, id);
+                return false;
+            }
+        };
+        connection.proxied = false;
+        connection.peer = peer;
+        let number = u32::try_from(connection.listener).unwrap_or(u32::MAX);
+        self.broker.set_peer(id, Peer::new(peer, number));
+        true
     }
 
     /// Takes down what the broker says about its connections; nothing is read or written yet.
@@ -354,7 +422,7 @@ impl EventLoop {
         // a buffer goes back and forth with the broker, so that a connection with nothing to send has one, not two
         let mut out = connection.unsent.take().map_or_else(OutBuf::default, |unsent| *unsent);
         self.broker.poll_transmit(now, id, &mut out);
-        let sent = if out.is_empty() { Sent::All } else { connection.write(&mut out) };
+        let sent = connection.write(&mut out);
         if sent == Sent::All {
             self.broker.poll_transmit(now, id, &mut out);
         }
@@ -382,7 +450,7 @@ impl EventLoop {
         }
         connection.phase = Phase::Draining(now + LINGER);
         self.ending.push_back((now + LINGER, id));
-        match connection.stream.shutdown(Shutdown::Write) {
+        match connection.transport.finish() {
             Ok(()) => self.enqueue_read(id),
             Err(_) => self.close(now, id),
         }
@@ -395,6 +463,10 @@ impl EventLoop {
         if connection.blocked {
             connection.blocked = false;
             self.enqueue_write(id);
+            // a layer that could not write may not have read either
+            if !self.connections.get(id).is_none_or(|connection| connection.transport.is_plain()) {
+                self.enqueue_read(id);
+            }
         }
     }
 
@@ -448,7 +520,12 @@ impl EventLoop {
                 }
                 _ => None,
             };
-            logging::report(&event, peer.map(|connection| connection.peer));
+            logging::report(&event, peer.and_then(|connection| connection.peer));
+            if let Connected { connection, .. } = event
+                && let Some(connection) = self.connections.get_mut(connection)
+            {
+                connection.transport.trust(self.packet_size);
+            }
         }
     }
 }

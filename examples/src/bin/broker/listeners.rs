@@ -1,11 +1,17 @@
 //! The sockets that take new connections: fairly among each other, and calmly when the system has no more to give.
 
 use crate::Failure;
-use mio::net::{TcpListener, TcpStream};
+use crate::config::{Address, Listener};
+use crate::transport::{Socket, TlsFiles, Wrapping};
+#[cfg(unix)]
+use mio::net::UnixListener;
+use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 use mqtt_broker_core::Instant;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing::{error, info};
 
@@ -23,35 +29,144 @@ pub(crate) struct Listeners {
 }
 
 struct Door {
-    socket: TcpListener,
+    socket: Knocker,
+    address: Address,
+    wrapping: Wrapping,
+    /// Where its certificates come from.
+    tls_files: Option<TlsFiles>,
+    /// Its clients come through a proxy that says so.
+    proxied: bool,
     /// Somebody may be waiting: the selector has said so, and no accept since has found nobody.
     waiting: bool,
+}
+
+/// A socket that takes connections.
+enum Knocker {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix { socket: UnixListener, _file: RemovedOnDrop },
+}
+
+/// The file of a unix socket, which goes with it.
+#[cfg(unix)]
+struct RemovedOnDrop(PathBuf);
+
+#[cfg(unix)]
+impl Drop for RemovedOnDrop {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Knocker {
+    fn bind(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Tcp(address) => TcpListener::bind(*address).map(Self::Tcp),
+            #[cfg(unix)]
+            Address::Unix(path) => {
+                remove_stale(path)?;
+                Ok(Self::Unix { socket: UnixListener::bind(path)?, _file: RemovedOnDrop(path.clone()) })
+            }
+            #[cfg(not(unix))]
+            Address::Unix(_) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn watch(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => registry.register(socket, token, Interest::READABLE),
+            #[cfg(unix)]
+            Self::Unix { socket, .. } => registry.register(socket, token, Interest::READABLE),
+        }
+    }
+
+    fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(socket) => socket.accept().map(|(stream, peer)| (Socket::Tcp(stream), Some(peer))),
+            #[cfg(unix)]
+            Self::Unix { socket, .. } => socket.accept().map(|(stream, _)| (Socket::Unix(stream), None)),
+        }
+    }
+}
+
+/// Removes the file of a socket that nobody listens on any more, as a broker that was killed leaves behind.
+#[cfg(unix)]
+fn remove_stale(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    let refused = |error: io::Error| error.kind() == ErrorKind::ConnectionRefused;
+    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err_and(refused) {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
 }
 
 /// Somebody who came in.
 pub(crate) struct Accepted {
     /// The socket, not blocking.
-    pub(crate) stream: TcpStream,
-    /// Where it comes from.
-    pub(crate) peer: SocketAddr,
+    pub(crate) socket: Socket,
+    /// Where it comes from; a unix socket does not say.
+    pub(crate) peer: Option<SocketAddr>,
     /// The number of the listener.
-    pub(crate) listener: u32,
+    pub(crate) listener: usize,
 }
 
 impl Listeners {
     /// Opens a further listener, watched under `token`; returns the address it really has.
     pub(crate) fn open(
         &mut self,
-        address: SocketAddr,
+        listener: &Listener,
         registry: &Registry,
         token: Token,
-    ) -> Result<SocketAddr, Failure> {
-        let failed = |error| Failure::Runtime(format!("cannot listen on {address}: {error}"));
-        let mut socket = TcpListener::bind(address).map_err(failed)?;
-        registry.register(&mut socket, token, Interest::READABLE).map_err(failed)?;
-        let bound = socket.local_addr().map_err(failed)?;
-        self.doors.push(Door { socket, waiting: false });
-        Ok(bound)
+    ) -> Result<Address, Failure> {
+        let failed = |error| Failure::Runtime(format!("cannot listen on {}: {error}", listener.address));
+        let tls = listener.tls.as_ref().map(TlsFiles::load).transpose()?;
+        let mut socket = Knocker::bind(&listener.address).map_err(failed)?;
+        socket.watch(registry, token).map_err(failed)?;
+        let address = match &socket {
+            Knocker::Tcp(socket) => Address::Tcp(socket.local_addr().map_err(failed)?),
+            #[cfg(unix)]
+            Knocker::Unix { .. } => listener.address.clone(),
+        };
+        self.doors.push(Door {
+            socket,
+            address: address.clone(),
+            wrapping: Wrapping { tls, websocket: listener.websocket },
+            tls_files: listener.tls.clone(),
+            proxied: listener.proxy_protocol,
+            waiting: false,
+        });
+        Ok(address)
+    }
+
+    /// How the clients of a listener wrap their bytes.
+    pub(crate) fn wrapping(&self, listener: usize) -> &Wrapping {
+        self.doors.get(listener).map_or(&Wrapping::NONE, |door| &door.wrapping)
+    }
+
+    /// Whether the clients of a listener come through a proxy that says so.
+    pub(crate) fn is_proxied(&self, listener: usize) -> bool {
+        self.doors.get(listener).is_some_and(|door| door.proxied)
+    }
+
+    /// Whether a name in a client's certificate is its user name.
+    pub(crate) fn takes_certificate_names(&self, listener: usize) -> bool {
+        let files = self.doors.get(listener).and_then(|door| door.tls_files.as_ref());
+        files.is_some_and(|files| files.user_name_from_certificate)
+    }
+
+    /// Reads certificates and keys again, for connections to come; what cannot be read leaves all as it was.
+    pub(crate) fn reload(&mut self) {
+        for door in &mut self.doors {
+            match door.tls_files.as_ref().map(TlsFiles::load) {
+                None => {}
+                Some(Ok(config)) => {
+                    info!("{}: certificate and key were read again", door.address);
+                    door.wrapping.tls = Some(config);
+                }
+                Some(Err(failure)) => error!("{}: certificate and key stay as they were: {failure}", door.address),
+            }
+        }
     }
 
     /// How many there are.
@@ -83,12 +198,12 @@ impl Listeners {
                 continue;
             };
             match door.socket.accept() {
-                Ok((stream, peer)) => {
+                Ok((socket, peer)) => {
                     self.next = number + 1;
                     if self.retry.take().is_some() {
                         info!("taking connections again");
                     }
-                    return Some(Accepted { stream, peer, listener: u32::try_from(number).unwrap_or(u32::MAX) });
+                    return Some(Accepted { socket, peer, listener: number });
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => door.waiting = false,
                 // it went before it was let in: the next turn asks again

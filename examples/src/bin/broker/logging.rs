@@ -57,7 +57,8 @@ fn name(version: Version) -> &'static str {
     }
 }
 
-struct Peer(Option<SocketAddr>);
+/// Where a client comes from, for people.
+pub(crate) struct Peer(pub(crate) Option<SocketAddr>);
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,18 +9,19 @@ mod event_loop;
 mod listeners;
 mod logging;
 mod passwords;
+mod proxy;
 mod signals;
+mod transport;
 
 use auth::{Accounts, Verifier};
 use clap::{Parser, Subcommand};
-use config::Settings;
+use config::{Address, Listener, Settings};
 use event_loop::{EventLoop, Watch};
 use mqtt_broker_core::Broker;
 use mqtt_topic::HashSeed;
 use passwords::Passwords;
 use std::fmt;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing::{info, warn};
@@ -31,9 +32,9 @@ use tracing::{info, warn};
 #[derive(Parser)]
 #[command(name = "broker", version, args_conflicts_with_subcommands = true)]
 struct Flags {
-    /// Address and port to listen on, such as `127.0.0.1:1883` or `[::]:1883`; repeatable; replaces those of the configuration file
+    /// Where to listen: `127.0.0.1:1883`, `[::]:1883`, `unix:/run/mqtt.sock`; repeatable; replaces those of the configuration file
     #[arg(long, value_name = "ADDR")]
-    listen: Vec<SocketAddr>,
+    listen: Vec<Address>,
     /// Configuration file (TOML); examples/broker.toml documents every key
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -101,7 +102,7 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
     let mut watch = Watch::new()?;
     let mut bound = Vec::new();
     for listener in &settings.listeners {
-        bound.push(watch.listen(listener.address)?);
+        bound.push(watch.listen(listener)?);
     }
     warn_about_doors(&settings, &bound, passwords.as_ref());
 
@@ -111,11 +112,12 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
     };
     let anonymous = settings.listeners.iter().map(|listener| settings.lets_anybody_in(listener)).collect();
     let accounts = Accounts::new(anonymous, verifier);
+    let packet_size = settings.core.server.maximum_packet_size as usize;
     let broker =
         Broker::new(settings.core, accounts, HashSeed::random()).map_err(|error| Failure::Usage(error.to_string()))?;
 
-    announce(&bound);
-    EventLoop::new(watch, broker, verdicts).run()
+    announce(&settings.listeners, &bound);
+    EventLoop::new(watch, broker, verdicts, packet_size).run()
 }
 
 /// The settings of the configuration file with what the flags say instead.
@@ -125,7 +127,7 @@ fn settings(flags: &Flags) -> Result<Settings, Failure> {
         None => Settings::default(),
     };
     if !flags.listen.is_empty() {
-        settings.listeners = flags.listen.iter().copied().map(config::Listener::new).collect();
+        settings.listeners = flags.listen.iter().cloned().map(Listener::new).collect();
     }
     if let Some(path) = &flags.password_file {
         settings.password_file = Some(path.clone());
@@ -140,10 +142,10 @@ fn settings(flags: &Flags) -> Result<Settings, Failure> {
 }
 
 /// Says which listeners let in nobody, or anybody from anywhere: neither is likely to be meant.
-fn warn_about_doors(settings: &Settings, bound: &[SocketAddr], passwords: Option<&Passwords>) {
+fn warn_about_doors(settings: &Settings, bound: &[Address], passwords: Option<&Passwords>) {
     for (listener, address) in settings.listeners.iter().zip(bound) {
         let anybody = settings.lets_anybody_in(listener);
-        if anybody && !address.ip().to_canonical().is_loopback() {
+        if anybody && !address.is_local() {
             warn!("{address} is no loopback address and lets anybody in (allow_anonymous = true)");
         }
         match passwords {
@@ -159,11 +161,17 @@ fn warn_about_doors(settings: &Settings, bound: &[SocketAddr], passwords: Option
 }
 
 /// Says where the broker listens: for people on the log, for programs on standard output.
-fn announce(bound: &[SocketAddr]) {
+fn announce(listeners: &[Listener], bound: &[Address]) {
     let mut stdout = io::stdout().lock();
-    for address in bound {
-        info!("listening on {address}");
-        let _ = writeln!(stdout, "listening on {address}");
+    for (listener, address) in listeners.iter().zip(bound) {
+        let wrapping = match (listener.tls.is_some(), listener.websocket) {
+            (false, false) => "",
+            (true, false) => " (TLS)",
+            (false, true) => " (WebSocket)",
+            (true, true) => " (WebSocket over TLS)",
+        };
+        info!("listening on {address}{wrapping}");
+        let _ = writeln!(stdout, "listening on {address}{wrapping}");
     }
     let _ = stdout.flush();
 }

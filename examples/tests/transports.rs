@@ -1,0 +1,442 @@
+//! What carries the bytes, from outside: TLS, client certificates, WebSocket, unix sockets, the PROXY protocol (S21).
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "support/program.rs"]
+mod program;
+
+use program::*;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tungstenite::client::IntoClientRequest;
+use tungstenite::http::HeaderValue;
+use tungstenite::{Bytes, Message, WebSocket};
+
+const BROKER: &str = env!("CARGO_BIN_EXE_broker");
+const ACCEPTED: [u8; 4] = [0x20, 2, 0, 0];
+
+type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+
+/// An authority, and what it signs, in a folder of its own.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: PathBuf,
+}
+
+impl Authority {
+    fn new(test: &str) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test);
+        fs::create_dir_all(&folder).unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "the test's own authority");
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        fs::write(folder.join("ca.pem"), issuer.pem()).unwrap();
+        Self { issuer, folder }
+    }
+
+    /// Signs a certificate for `localhost` that bears `name`; gives the DER of it.
+    fn sign(&self, name: &str) -> Vec<u8> {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
+        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+        certificate.der().to_vec()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Starts a broker with one listener, whose table also says `more`.
+    fn broker(&self, more: &str) -> (Program, SocketAddr) {
+        let config = self.path("broker.toml");
+        let tls = "certificate = \"server.pem\", key = \"server.key\"";
+        let text = format!("listen = [{{ address = \"127.0.0.1:0\", {} }}]\n", more.replace("TLS", tls));
+        fs::write(&config, text).unwrap();
+        Program::serve(BROKER, &["--config", config.to_str().unwrap()])
+    }
+
+    /// A client that trusts the authority, and shows a certificate if it is told which.
+    fn connect(&self, address: SocketAddr, certificate: Option<&str>) -> TlsStream {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = builder.with_root_certificates(roots);
+        let config = match certificate {
+            None => builder.with_no_client_auth(),
+            Some(name) => {
+                let chain = CertificateDer::pem_file_iter(self.path(&format!("{name}.pem"))).unwrap();
+                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).unwrap();
+                builder.with_client_auth_cert(chain.map(Result::unwrap).collect(), key).unwrap()
+            }
+        };
+        let name = ServerName::try_from("localhost").unwrap();
+        StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream(address))
+    }
+}
+
+/// A SUBSCRIBE (identifier 1) to `filter` at QoS 0.
+fn subscribe(filter: &str) -> Vec<u8> {
+    let body = [&[0, 1], &string(filter)[..], &[0]].concat();
+    [&[0x82, body.len() as u8], &body[..]].concat()
+}
+
+/// A PUBLISH at QoS 0.
+fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
+    let body = [&string(topic), payload].concat();
+    let mut head = vec![0x30];
+    let mut length = body.len();
+    while length > 127 {
+        head.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    head.push(length as u8);
+    [head, body].concat()
+}
+
+/// Sends itself a message of `size` bytes.
+fn round_trip<S: Read + Write>(client: &mut Client<S>, size: usize) {
+    client.send(&subscribe("t"));
+    assert_eq!(client.packet(), [0x90, 3, 0, 1, 0]);
+    let payload: Vec<u8> = (0..size).map(|n| (n / 7) as u8).collect();
+    let packet = publish("t", &payload);
+    client.send(&packet);
+    let mut back = vec![0; packet.len()];
+    client.0.read_exact(&mut back).unwrap();
+    assert!(back == packet);
+}
+
+#[test]
+fn a_message_of_a_megabyte_goes_both_ways_under_tls() {
+    let authority = Authority::new("tls-large");
+    authority.sign("server");
+    let (_broker, address) = authority.broker("tls = { TLS }");
+    let mut client = Client(authority.connect(address, None));
+    assert_eq!(client.send(&connect(4, "c", None)).packet(), ACCEPTED);
+    round_trip(&mut client, 1_000_000);
+    assert_eq!(client.send(&[0xC0, 0]).packet(), [0xD0, 0]);
+    // after DISCONNECT the server closes
+    assert!(client.send(&[0xE0, 0]).is_closed());
+}
+
+#[test]
+fn plain_bytes_at_a_tls_port_end_their_connection_alone() {
+    let authority = Authority::new("tls-plain");
+    authority.sign("server");
+    let (_broker, address) = authority.broker("tls = { TLS }");
+    let mut plain = Client::open(address);
+    plain.send(&connect(4, "c", None));
+    let mut alert = Vec::new();
+    let _ = plain.0.read_to_end(&mut alert);
+    assert!(alert.first().is_none_or(|first| *first == 0x15), "an alert or nothing: {alert:?}");
+    let mut half_open = Client::open(address);
+    half_open.send(&[0x16, 3, 1]);
+    let mut good = Client(authority.connect(address, None));
+    assert_eq!(good.send(&connect(4, "c", None)).packet(), ACCEPTED);
+}
+
+#[test]
+fn a_listener_that_wants_client_certificates_takes_nobody_without_one() {
+    // S21
+    for websocket in [false, true] {
+        let authority = Authority::new(&format!("tls-required-{websocket}"));
+        authority.sign("server");
+        authority.sign("ada");
+        let stranger = Authority::new(&format!("tls-stranger-{websocket}"));
+        stranger.sign("ada");
+        let more = format!("websocket = {websocket}, tls = {{ TLS, client_ca = \"ca.pem\" }}");
+        let (_broker, address) = authority.broker(&more);
+        let mut nobody = Client(authority.connect(address, None));
+        let _ = nobody.0.write_all(&connect(4, "c", None));
+        assert!(nobody.0.read(&mut [0]).map_or(true, |length| length == 0));
+        let mut liar = authority.connect(address, None);
+        let key = PrivateKeyDer::from_pem_file(stranger.path("ada.key")).unwrap();
+        drop(key);
+        let _ = liar.write_all(&connect(4, "c", None));
+        assert!(liar.read(&mut [0]).map_or(true, |length| length == 0));
+        let known = authority.connect(address, Some("ada"));
+        if websocket {
+            let mut known = Client(Frames::open(known, "mqtt"));
+            assert_eq!(known.send(&connect(4, "c", None)).packet(), ACCEPTED);
+        } else {
+            let mut known = Client(known);
+            assert_eq!(known.send(&connect(4, "c", None)).packet(), ACCEPTED);
+        }
+    }
+}
+
+#[test]
+fn the_name_in_a_client_certificate_is_its_user_name() {
+    let authority = Authority::new("tls-names");
+    for name in ["server", "ada", "bob"] {
+        authority.sign(name);
+    }
+    // nobody without a password but those who are proven
+    let tls = "allow_anonymous = false, tls = { TLS, client_ca = \"ca.pem\", client_certificate = \"optional\", user_name_from_certificate = true }";
+    let (_broker, address) = authority.broker(tls);
+    let mut unknown = Client(authority.connect(address, None));
+    assert_eq!(unknown.send(&connect(4, "c", None)).packet(), [0x20, 2, 0, 5]);
+    let mut ada = Client(authority.connect(address, Some("ada")));
+    assert_eq!(ada.send(&connect(4, "c", None)).packet(), ACCEPTED);
+    // S8: the session is ada's
+    let mut bob = Client(authority.connect(address, Some("bob")));
+    assert_eq!(bob.send(&connect(4, "c", Some(("ada", "?")))).packet(), [0x20, 2, 0, 5]);
+    assert_eq!(ada.send(&[0xC0, 0]).packet(), [0xD0, 0]);
+}
+
+#[cfg(unix)]
+#[test]
+fn certificates_are_read_again_at_sighup_and_connections_go_on() {
+    // S21
+    let authority = Authority::new("tls-reload");
+    let first = authority.sign("server");
+    let (mut broker, address) = authority.broker("tls = { TLS }");
+    let mut log = BufReader::new(broker.0.stderr.take().unwrap());
+    let mut old = Client(authority.connect(address, None));
+    assert_eq!(old.send(&connect(4, "old", None)).packet(), ACCEPTED);
+    assert_eq!(old.0.conn.peer_certificates().unwrap()[0].as_ref(), first);
+
+    let mut wait_for = |words: &str| loop {
+        let mut line = String::new();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "the log ended without: {words}");
+        if line.contains(words) {
+            return;
+        }
+    };
+    let second = authority.sign("server");
+    broker.signal("HUP");
+    wait_for("were read again");
+    let mut new = Client(authority.connect(address, None));
+    assert_eq!(new.send(&connect(4, "new", None)).packet(), ACCEPTED);
+    assert_eq!(new.0.conn.peer_certificates().unwrap()[0].as_ref(), second);
+    assert_eq!(old.send(&[0xC0, 0]).packet(), [0xD0, 0]);
+
+    // what cannot be read changes nothing
+    fs::write(authority.path("server.key"), "nonsense").unwrap();
+    broker.signal("HUP");
+    wait_for("stay as they were");
+    let mut newer = Client(authority.connect(address, None));
+    assert_eq!(newer.send(&connect(4, "newer", None)).packet(), ACCEPTED);
+}
+
+#[test]
+fn files_that_are_no_certificates_are_named_and_nothing_starts() {
+    let authority = Authority::new("tls-bad-files");
+    authority.sign("server");
+    authority.sign("other");
+    let rows = [
+        ("certificate = \"nowhere.pem\", key = \"server.key\"", "nowhere.pem"),
+        ("certificate = \"server.key\", key = \"server.key\"", "there is no certificate in it"),
+        ("certificate = \"server.pem\", key = \"server.pem\"", "cannot read a private key"),
+        ("certificate = \"server.pem\", key = \"other.key\"", "other.key"),
+        ("certificate = \"server.pem\", key = \"server.key\", client_ca = \"server.key\"", "there is no certificate in it"),
+        ("certificate = \"server.pem\"", "missing key `key`"),
+    ];
+    for (tls, expected) in rows {
+        let config = authority.path("bad.toml");
+        fs::write(&config, format!("listen = [{{ address = \"127.0.0.1:0\", tls = {{ {tls} }} }}]\n")).unwrap();
+        let (code, said) = Program::start(BROKER, &["--config", config.to_str().unwrap()]).outcome();
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(expected) && said.lines().count() == 1, "{tls}: {said}");
+    }
+}
+
+/// A stream of bytes in WebSocket frames, one for each write.
+struct Frames<S> {
+    websocket: WebSocket<S>,
+    pending: Bytes,
+}
+
+impl<S: Read + Write> Frames<S> {
+    /// v5 [MQTT-6.0.0-3] v4 [MQTT-6.0.0-3]: offers `subprotocol`; v5 [MQTT-6.0.0-4] v4 [MQTT-6.0.0-4]: the server answers with it.
+    fn open(stream: S, subprotocol: &str) -> Self {
+        let (websocket, response) = upgrade(stream, Some(subprotocol)).unwrap();
+        assert_eq!(response, subprotocol);
+        Self { websocket, pending: Bytes::new() }
+    }
+}
+
+/// Asks for a WebSocket; what the server chose, or the status of its refusal.
+fn upgrade<S: Read + Write>(stream: S, subprotocols: Option<&str>) -> Result<(WebSocket<S>, String), u16> {
+    let mut request = "ws://localhost/mqtt".into_client_request().unwrap();
+    if let Some(names) = subprotocols {
+        request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_str(names).unwrap());
+    }
+    match tungstenite::client(request, stream) {
+        Ok((websocket, response)) => {
+            Ok((websocket, response.headers()["Sec-WebSocket-Protocol"].to_str().unwrap().to_owned()))
+        }
+        Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(response))) => Err(response.status().as_u16()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+impl<S: Read + Write> Read for Frames<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.pending.is_empty() {
+            match self.websocket.read() {
+                Ok(Message::Binary(bytes)) => self.pending = bytes,
+                Ok(Message::Close(_)) | Err(tungstenite::Error::ConnectionClosed) => return Ok(0),
+                Ok(_) => {}
+                Err(tungstenite::Error::Io(error)) => return Err(error),
+                Err(error) => return Err(std::io::Error::other(error)),
+            }
+        }
+        let taken = self.pending.split_to(self.pending.len().min(buffer.len()));
+        buffer[..taken.len()].copy_from_slice(&taken);
+        Ok(taken.len())
+    }
+}
+
+impl<S: Read + Write> Write for Frames<S> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.websocket.send(Message::Binary(Bytes::copy_from_slice(bytes))).map_err(std::io::Error::other)?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn websocket_broker(test: &str) -> (Program, SocketAddr) {
+    Authority::new(test).broker("websocket = true")
+}
+
+#[test]
+fn packets_and_frames_need_not_align() {
+    // v5 [MQTT-6.0.0-2] v4 [MQTT-6.0.0-2]
+    let (_broker, address) = websocket_broker("ws-align");
+    let mut client = Client(Frames::open(stream(address), "mqtt"));
+    for byte in connect(4, "c", None) {
+        client.send(&[byte]);
+    }
+    assert_eq!(client.packet(), ACCEPTED);
+    client.send(&[&[0xC0, 0, 0xC0, 0][..], &subscribe("x")].concat());
+    assert_eq!([client.packet(), client.packet(), client.packet()].concat(), [0xD0, 0, 0xD0, 0, 0x90, 3, 0, 1, 0]);
+    round_trip(&mut client, 900_000);
+    assert!(client.send(&[0xE0, 0]).is_closed());
+}
+
+#[test]
+fn a_text_frame_closes_the_connection() {
+    // v5 [MQTT-6.0.0-1] v4 [MQTT-6.0.0-1]
+    let (_broker, address) = websocket_broker("ws-text");
+    let mut client = Client(Frames::open(stream(address), "mqttv3.1"));
+    assert_eq!(client.send(&connect(4, "c", None)).packet(), ACCEPTED);
+    client.0.websocket.send(Message::text("hello")).unwrap();
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_websocket_that_does_not_offer_mqtt_is_refused() {
+    let (_broker, address) = websocket_broker("ws-refused");
+    assert_eq!(upgrade(stream(address), None).err(), Some(400));
+    assert_eq!(upgrade(stream(address), Some("chat, soap")).err(), Some(400));
+    let (_, chosen) = upgrade(stream(address), Some("chat, mqtt, mqttv3.1")).unwrap();
+    assert_eq!(chosen, "mqtt");
+    // no WebSocket at all
+    let mut http = Client::open(address);
+    http.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut answer = String::new();
+    http.0.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
+}
+
+#[test]
+fn a_frame_too_large_for_a_stranger_is_refused_at_its_header() {
+    // S1: 64 KiB before the client is known, the largest packet after
+    let (_broker, address) = websocket_broker("ws-large");
+    let mut client = Client(Frames::open(stream(address), "mqtt"));
+    let mut bystander = Client(Frames::open(stream(address), "mqtt"));
+    client.0.websocket.get_mut().write_all(&[0x82, 0xFF, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0]).unwrap();
+    assert!(client.is_closed());
+    assert_eq!(bystander.send(&connect(4, "c", None)).packet(), ACCEPTED);
+}
+
+#[test]
+fn a_ping_of_the_websocket_is_answered() {
+    let (_broker, address) = websocket_broker("ws-ping");
+    let mut client = Client(Frames::open(stream(address), "mqtt"));
+    assert_eq!(client.send(&connect(4, "c", None)).packet(), ACCEPTED);
+    client.0.websocket.send(Message::Ping(Bytes::from_static(b"there?"))).unwrap();
+    assert_eq!(client.0.websocket.read().unwrap(), Message::Pong(Bytes::from_static(b"there?")));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_unix_socket_serves_and_its_file_goes_with_the_broker() {
+    use std::os::unix::net::UnixStream;
+    let path = std::env::temp_dir().join(format!("mqttkit-test-{}.sock", std::process::id()));
+    let listen = format!("unix:{}", path.display());
+    let open = || {
+        let stream = UnixStream::connect(&path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client(stream)
+    };
+    // killed: its file stays
+    let (broker, place) = Program::serve_at(BROKER, &["--listen", &listen]);
+    assert_eq!(place, listen);
+    assert_eq!(open().send(&connect(4, "c", None)).packet(), ACCEPTED);
+    drop(broker);
+    assert!(path.exists());
+    // the next one takes its place; a third finds it taken
+    let (broker, _) = Program::serve_at(BROKER, &["--listen", &listen]);
+    let mut client = open();
+    assert_eq!(client.send(&connect(4, "c", None)).packet(), ACCEPTED);
+    round_trip(&mut client, 300_000);
+    let (code, said) = Program::start(BROKER, &["--listen", &listen]).outcome();
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains(&listen), "{said}");
+    assert_eq!(client.send(&[0xC0, 0]).packet(), [0xD0, 0]);
+    broker.signal("TERM");
+    assert!(client.is_closed());
+    assert_eq!(broker.outcome().0, 0);
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_a_proxy_says_is_where_the_client_comes_from() {
+    let v2 = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C"[..], &[203, 0, 113, 7], &[127, 0, 0, 1], &[0x30, 0x39, 0, 80]].concat();
+    let rows = [(&b"PROXY TCP4 203.0.113.7 127.0.0.1 12345 80\r\n"[..], true), (&v2[..], true), (&v2[..], false)];
+    for (number, (header, whole)) in rows.into_iter().enumerate() {
+        let (mut broker, address) = Authority::new(&format!("proxy-{number}")).broker("proxy_protocol = true");
+        let mut client = Client::open(address);
+        if whole {
+            client.send(&[header, &connect(4, "c", None)].concat());
+        } else {
+            for byte in [header, &connect(4, "c", None)].concat() {
+                client.send(&[byte]);
+            }
+        }
+        assert_eq!(client.packet(), ACCEPTED);
+        drop(client);
+        let mut log = BufReader::new(broker.0.stderr.take().unwrap()).lines();
+        let line = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("connected as"))).unwrap().unwrap();
+        assert!(line.contains("203.0.113.7:12345 connected as"), "{line}");
+    }
+}
+
+#[test]
+fn nobody_comes_past_the_proxy() {
+    let (_broker, address) = Authority::new("proxy-none").broker("proxy_protocol = true");
+    let mut client = Client::open(address);
+    client.send(&connect(4, "c", None));
+    assert!(client.is_closed());
+    // a proxy under TLS: its header comes first, in the clear
+    let authority = Authority::new("proxy-tls");
+    authority.sign("server");
+    let (_broker, address) = authority.broker("proxy_protocol = true, tls = { TLS }");
+    let mut tls = authority.connect(address, None);
+    tls.sock.write_all(b"PROXY UNKNOWN\r\n").unwrap();
+    assert_eq!(Client(tls).send(&connect(4, "c", None)).packet(), ACCEPTED);
+}
