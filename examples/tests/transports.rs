@@ -239,7 +239,10 @@ fn files_that_are_no_certificates_are_named_and_nothing_starts() {
         ("certificate = \"server.key\", key = \"server.key\"", "there is no certificate in it"),
         ("certificate = \"server.pem\", key = \"server.pem\"", "cannot read a private key"),
         ("certificate = \"server.pem\", key = \"other.key\"", "other.key"),
-        ("certificate = \"server.pem\", key = \"server.key\", client_ca = \"server.key\"", "there is no certificate in it"),
+        (
+            "certificate = \"server.pem\", key = \"server.key\", client_ca = \"server.key\"",
+            "there is no certificate in it",
+        ),
         ("certificate = \"server.pem\"", "missing key `key`"),
     ];
     for (tls, expected) in rows {
@@ -276,7 +279,9 @@ fn upgrade<S: Read + Write>(stream: S, subprotocols: Option<&str>) -> Result<(We
         Ok((websocket, response)) => {
             Ok((websocket, response.headers()["Sec-WebSocket-Protocol"].to_str().unwrap().to_owned()))
         }
-        Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(response))) => Err(response.status().as_u16()),
+        Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(response))) => {
+            Err(response.status().as_u16())
+        }
         Err(error) => panic!("{error}"),
     }
 }
@@ -406,7 +411,8 @@ fn a_unix_socket_serves_and_its_file_goes_with_the_broker() {
 
 #[test]
 fn what_a_proxy_says_is_where_the_client_comes_from() {
-    let v2 = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C"[..], &[203, 0, 113, 7], &[127, 0, 0, 1], &[0x30, 0x39, 0, 80]].concat();
+    let v2 =
+        [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C"[..], &[203, 0, 113, 7], &[127, 0, 0, 1], &[0x30, 0x39, 0, 80]].concat();
     let rows = [(&b"PROXY TCP4 203.0.113.7 127.0.0.1 12345 80\r\n"[..], true), (&v2[..], true), (&v2[..], false)];
     for (number, (header, whole)) in rows.into_iter().enumerate() {
         let (mut broker, address) = Authority::new(&format!("proxy-{number}")).broker("proxy_protocol = true");

@@ -114,7 +114,11 @@ impl Settings {
             if let Some(file) = &mut settings.password_file {
                 *file = folder.join(&*file);
             }
-            settings.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut()).for_each(|tls| tls.relative_to(folder));
+            settings
+                .listeners
+                .iter_mut()
+                .filter_map(|listener| listener.tls.as_mut())
+                .for_each(|tls| tls.relative_to(folder));
         }
         Ok(settings)
     }

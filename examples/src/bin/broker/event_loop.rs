@@ -100,7 +100,12 @@ pub(crate) struct EventLoop {
 
 impl EventLoop {
     /// A loop around `broker`; `verdicts` are decisions on requests it deferred.
-    pub(crate) fn new(watch: Watch, broker: Broker<Accounts>, verdicts: Option<Receiver<Verdict>>, packet_size: usize) -> Self {
+    pub(crate) fn new(
+        watch: Watch,
+        broker: Broker<Accounts>,
+        verdicts: Option<Receiver<Verdict>>,
+        packet_size: usize,
+    ) -> Self {
         Self {
             first_connection: FIRST + watch.listeners.len(),
             poll: watch.poll,

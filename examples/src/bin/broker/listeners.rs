@@ -3,9 +3,9 @@
 use crate::Failure;
 use crate::config::{Address, Listener};
 use crate::transport::{Socket, TlsFiles, Wrapping};
+use mio::net::TcpListener;
 #[cfg(unix)]
 use mio::net::UnixListener;
-use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 use mqtt_broker_core::Instant;
 use std::io::{self, ErrorKind};
@@ -44,7 +44,10 @@ struct Door {
 enum Knocker {
     Tcp(TcpListener),
     #[cfg(unix)]
-    Unix { socket: UnixListener, _file: RemovedOnDrop },
+    Unix {
+        socket: UnixListener,
+        _file: RemovedOnDrop,
+    },
 }
 
 /// The file of a unix socket, which goes with it.
@@ -113,12 +116,7 @@ pub(crate) struct Accepted {
 
 impl Listeners {
     /// Opens a further listener, watched under `token`; returns the address it really has.
-    pub(crate) fn open(
-        &mut self,
-        listener: &Listener,
-        registry: &Registry,
-        token: Token,
-    ) -> Result<Address, Failure> {
+    pub(crate) fn open(&mut self, listener: &Listener, registry: &Registry, token: Token) -> Result<Address, Failure> {
         let failed = |error| Failure::Runtime(format!("cannot listen on {}: {error}", listener.address));
         let tls = listener.tls.as_ref().map(TlsFiles::load).transpose()?;
         let mut socket = Knocker::bind(&listener.address).map_err(failed)?;

@@ -27,7 +27,9 @@ pub(crate) fn read_header(socket: &mut Socket) -> io::Result<Option<Header>> {
         HeaderResult::V1(Ok(header)) => (client_of_v1(&header.addresses), header.header.len()),
         HeaderResult::V2(Ok(header)) => (client_of_v2(header), header.len()),
         partial if partial.is_incomplete() && seen.len() < LONGEST => return Ok(None),
-        _ => return Err(io::Error::new(ErrorKind::InvalidData, "no PROXY header, though this listener is for a proxy")),
+        _ => {
+            return Err(io::Error::new(ErrorKind::InvalidData, "no PROXY header, though this listener is for a proxy"));
+        }
     };
     let mut header = vec![0; length];
     socket.read_exact(&mut header)?;

@@ -7,9 +7,9 @@ mod tls;
 mod websocket;
 
 pub(crate) use socket::Socket;
-pub(crate) use tls::{Tls, TlsFiles};
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
+pub(crate) use tls::{Tls, TlsFiles};
 use websocket::WebSocket;
 
 /// How a listener's clients wrap their bytes.

@@ -57,7 +57,8 @@ impl TlsFiles {
     /// Reads the files.
     pub(crate) fn load(&self) -> Result<Arc<ServerConfig>, Failure> {
         let certificates = certificates(&self.certificate)?;
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| unreadable(&self.key, "a private key", &error))?;
+        let key =
+            PrivateKeyDer::from_pem_file(&self.key).map_err(|error| unreadable(&self.key, "a private key", &error))?;
         let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| Failure::Runtime(format!("TLS cannot be served: {error}")))?;

@@ -110,7 +110,9 @@ impl WebSocket {
         let (mut response, chosen) = match (create_response(&request), subprotocol(&request)) {
             (Ok(response), Some(chosen)) => (response, chosen),
             (Ok(_), None) => return Err(self.answer_no("400 Bad Request", "no subprotocol `mqtt`")),
-            (Err(error), _) => return Err(self.answer_no("426 Upgrade Required\r\nUpgrade: websocket", &error.to_string())),
+            (Err(error), _) => {
+                return Err(self.answer_no("426 Upgrade Required\r\nUpgrade: websocket", &error.to_string()));
+            }
         };
         // v5 [MQTT-6.0.0-4] v4 [MQTT-6.0.0-4]: the server answers with the name it has chosen.
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
