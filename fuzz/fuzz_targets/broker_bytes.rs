@@ -7,10 +7,10 @@
 use libfuzzer_sys::fuzz_target;
 use mqtt_broker_core::codec::{OutBuf, Packet, Reader, ReasonCode, Version};
 use mqtt_broker_core::session::QueueLimits;
-use mqtt_broker_core::topic::{HashSeed, TopicName};
+use mqtt_broker_core::topic::{HashSeed, TopicFilter, TopicName};
 use mqtt_broker_core::{
-    Broker, Config, ConnectRequest, ConnectionId, Decision, Instant, Overflow, Peer, Policy, Publication,
-    PublishRequest, Read, SubscribeRequest, Ticket,
+    Broker, ClientInfo, Config, ConnectRequest, ConnectionId, Decision, Instant, Overflow, Peer, Policy, Publication,
+    PublishRequest, Read, ReceiveRequest, SubscribeRequest, Ticket, UnsubscribeRequest,
 };
 use mqtt_fuzz::Script;
 
@@ -81,6 +81,21 @@ impl Policy for Late {
             [b'n', ..] => Decision::Deny(ReasonCode::NOT_AUTHORIZED),
             _ => Decision::Allow,
         }
+    }
+
+    fn unsubscribe(&mut self, request: &UnsubscribeRequest<'_>) -> Decision {
+        match request.filter.as_bytes() {
+            [b'd', ..] => self.decide(8, request.ticket),
+            _ => Decision::Allow,
+        }
+    }
+
+    fn receives_all(&mut self, _: &ClientInfo<'_>, filter: TopicFilter<'_>) -> bool {
+        !filter.begins_with_wildcard()
+    }
+
+    fn receive(&mut self, request: &ReceiveRequest<'_>) -> bool {
+        !request.publication.topic.as_bytes().starts_with(b"s")
     }
 }
 

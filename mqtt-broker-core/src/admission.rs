@@ -272,6 +272,13 @@ impl<P: Policy> Core<P> {
             self.end_session(index);
             found = None;
         }
+        if let Some(index) = found {
+            // S7: before anything is sent, or sent again
+            let client = self.clients.slots.at(index);
+            if client.is_some_and(|client| client.recheck || client.generation != self.generation) {
+                self.reauthorize(now, index);
+            }
+        }
         // v5 [MQTT-3.1.2-5] [MQTT-3.1.2-6] v4 [MQTT-3.1.2-4]
         let session_present = found.is_some();
         let (index, session) = match found {
@@ -284,6 +291,7 @@ impl<P: Policy> Core<P> {
         let Some(client) = self.clients.slots.at_mut(index) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
         let Some(conn) = self.connections.get_mut(id) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
         (client.version, client.listener) = (version, conn.peer.listener);
+        (client.generation, conn.generation) = (self.generation, self.generation);
         (client.expiry, client.will) = (granted, will);
         conn.meter = meter;
         conn.phase = match core::mem::replace(&mut conn.phase, Phase::Closing) {

@@ -138,13 +138,15 @@ impl<P: Policy> Broker<P> {
             self.core.handle_due(now, due);
         }
         self.core.retained.expire(now);
+        self.core.sweep(now);
         self.settle(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let (due, expiry) = (self.core.deadlines.first(), self.core.retained.next_expiry());
-        [due, expiry].into_iter().flatten().min()
+        let sweep = self.core.may_sweep().then_some(self.now);
+        [due, expiry, sweep].into_iter().flatten().min()
     }
 
     /// The next connection with something for the host to do; each change is told once. Call until `None` after every `handle_*`,
@@ -173,6 +175,29 @@ impl<P: Policy> Broker<P> {
         let now = self.clock(now);
         self.core.resume(now, ticket.0, decision);
         self.settle(now);
+    }
+
+    /// Judges anew what a client was allowed: its subscriptions, the messages queued for it, those to be sent again, the retained ones
+    /// on their way to it. What the policy no longer allows ends; what was sent already cannot be taken back. Whether there is such
+    /// a client, connected or not.
+    ///
+    /// The policy is asked again [`subscribe`](Policy::subscribe), [`receives_all`](Policy::receives_all) and
+    /// [`receive`](Policy::receive); a subscription it puts off stays until the decision. Whether the client may still connect is
+    /// not asked. A will is asked about anyway when it fires. Takes time for the client's subscriptions and messages.
+    pub fn reauthorize(&mut self, now: Instant, client_id: &str) -> bool {
+        let now = self.clock(now);
+        let Some(index) = self.core.clients.find(client_id) else { return false };
+        self.core.reauthorize(now, index);
+        self.settle(now);
+        true
+    }
+
+    /// [`reauthorize`](Self::reauthorize) for every client. Takes effect at once: nothing is sent any more to a client before it has
+    /// been judged. The work itself is done in shares, each in a call of [`handle_timeout`](Self::handle_timeout), which is due
+    /// until it is done.
+    pub fn reauthorize_all(&mut self, now: Instant) {
+        self.clock(now);
+        self.core.reauthorize_all();
     }
 
     /// Publishes from the embedding program; how many sessions it was for (0 also while the policy defers it).

@@ -42,6 +42,10 @@ pub(crate) struct Client {
     pub(crate) version: Version,
     /// Of its last connection.
     pub(crate) listener: u32,
+    /// The generation of the judgement that its rights come from.
+    pub(crate) generation: u32,
+    /// Whether messages that are on their way are to be judged before they are sent again.
+    pub(crate) recheck: bool,
     /// Where the session lives: in a connection, or here.
     pub(crate) home: Home,
     /// Seconds it outlives its connection; `u32::MAX` for ever.
@@ -50,13 +54,19 @@ pub(crate) struct Client {
     pub(crate) will: Option<Box<Will>>,
     /// Sorted.
     subscriptions: Vec<TopicFilterBuf>,
-    /// What the policy put in the place of what the client wrote: its own filter, and the one in `subscriptions`.
-    #[allow(clippy::box_collection)] // rare: most clients have none
-    aliases: Option<Box<Vec<(TopicFilterBuf, TopicFilterBuf)>>>,
-    /// Retained messages still on their way, one per subscribe.
-    pub(crate) replays: Vec<Replay>,
+    /// What most clients have none of.
+    rare: Option<Box<Rare>>,
     /// Bytes of its messages that are in the broker's sum.
     pub(crate) charged: usize,
+}
+
+/// What most clients have none of.
+#[derive(Debug, Default)]
+struct Rare {
+    /// What the policy put in the place of what the client wrote: its own filter, and the one in `subscriptions`.
+    aliases: Vec<(TopicFilterBuf, TopicFilterBuf)>,
+    /// Retained messages still on their way, one per subscribe.
+    replays: Vec<Replay>,
 }
 
 #[derive(Debug)]
@@ -78,12 +88,13 @@ impl Client {
             user_name,
             version,
             listener: 0,
+            generation: 0,
+            recheck: false,
             home: Home::Connection(connection),
             expiry: 0,
             will: None,
             subscriptions: Vec::new(),
-            aliases: None,
-            replays: Vec::new(),
+            rare: None,
             charged: 0,
         }
     }
@@ -136,11 +147,12 @@ impl Client {
         if let Ok(at) = self.position(filter) {
             self.subscriptions.remove(at);
         }
+        self.change_rare(|rare| rare.aliases.retain(|(_, stands_for)| stands_for.as_filter() != filter));
     }
 
     /// Remembers that `filter` stands for the client's `own`; `false` if it has `most` such.
     pub(crate) fn add_alias(&mut self, own: TopicFilter<'_>, filter: TopicFilter<'_>, most: usize) -> bool {
-        let aliases = self.aliases.get_or_insert_default();
+        let aliases = &mut self.rare.get_or_insert_default().aliases;
         let room = aliases.len() < most;
         if room {
             aliases.push((own.into(), filter.into()));
@@ -148,15 +160,43 @@ impl Client {
         room
     }
 
+    /// What the client wrote, for which `filter` stands.
+    pub(crate) fn own_name<'a>(&'a self, filter: TopicFilter<'a>) -> TopicFilter<'a> {
+        let mut aliases = self.rare.iter().flat_map(|rare| rare.aliases.iter());
+        aliases.find(|(_, stands_for)| stands_for.as_filter() == filter).map_or(filter, |(own, _)| own.as_filter())
+    }
+
     /// What stands for the client's `own`, if that was rewritten; it is forgotten.
     pub(crate) fn take_alias(&mut self, own: TopicFilter<'_>) -> Option<TopicFilterBuf> {
-        let aliases = self.aliases.as_mut()?;
-        let at = aliases.iter().position(|(written, _)| written.as_filter() == own)?;
-        let (_, filter) = aliases.swap_remove(at);
-        if aliases.is_empty() {
-            self.aliases = None;
+        self.change_rare(|rare| {
+            let at = rare.aliases.iter().position(|(written, _)| written.as_filter() == own)?;
+            Some(rare.aliases.swap_remove(at).1)
+        })?
+    }
+
+    pub(crate) fn add_replay(&mut self, replay: Replay) {
+        self.rare.get_or_insert_default().replays.push(replay);
+    }
+
+    pub(crate) fn replay_mut(&mut self, is: impl FnMut(&&mut Replay) -> bool) -> Option<&mut Replay> {
+        self.rare.as_mut()?.replays.iter_mut().find(is)
+    }
+
+    pub(crate) fn take_replay(&mut self, is: impl FnMut(&Replay) -> bool) -> Option<Replay> {
+        self.change_rare(|rare| {
+            let at = rare.replays.iter().position(is)?;
+            Some(rare.replays.remove(at))
+        })?
+    }
+
+    /// Changes what is rare, and lets go of it when nothing of it is left.
+    fn change_rare<R>(&mut self, change: impl FnOnce(&mut Rare) -> R) -> Option<R> {
+        let rare = self.rare.as_mut()?;
+        let changed = change(rare);
+        if rare.aliases.is_empty() && rare.replays.is_empty() {
+            self.rare = None;
         }
-        Some(filter)
+        Some(changed)
     }
 
     pub(crate) fn take_subscriptions(&mut self) -> Vec<TopicFilterBuf> {
@@ -187,6 +227,10 @@ impl Clients {
     /// A hash that attackers cannot foresee.
     pub(crate) fn hash(&self, bytes: &[u8]) -> u64 {
         self.seed.hash(bytes)
+    }
+
+    pub(crate) fn seed(&self) -> HashSeed {
+        self.seed
     }
 
     /// v5 [MQTT-3.1.3-2] v4 [MQTT-3.1.3-2]: the client identifier is the key to everything kept for a client.

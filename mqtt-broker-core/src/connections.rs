@@ -124,6 +124,8 @@ pub(crate) struct Conn {
     pub(crate) paused: Paused,
     /// How fast it publishes, if that is limited.
     pub(crate) meter: Option<Box<Metered>>,
+    /// The generation of the judgement that its client's rights come from.
+    pub(crate) generation: u32,
     /// The decision it waits for.
     pub(crate) ticket: Option<u64>,
     /// Its deadline in the set.
@@ -148,6 +150,7 @@ impl Conn {
             waiting_on: 0,
             paused: Paused::default(),
             meter: None,
+            generation: 0,
             ticket: None,
             wake: None,
             transmit: false,

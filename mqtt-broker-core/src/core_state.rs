@@ -50,6 +50,10 @@ pub(crate) struct Core<P> {
     pub(crate) bans: Bans,
     pub(crate) rates: Rates,
     pub(crate) shutting_down: bool,
+    /// How often all rights were called into question.
+    pub(crate) generation: u32,
+    /// How far the sweep over all clients is that this set going.
+    pub(crate) sweep: Option<usize>,
 }
 
 /// Events on their way to the host.
@@ -97,6 +101,8 @@ impl<P: Policy> Core<P> {
             bans: Bans::default(),
             rates,
             shutting_down: false,
+            generation: 0,
+            sweep: None,
         }
     }
 

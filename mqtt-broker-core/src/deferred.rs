@@ -25,6 +25,8 @@ pub(crate) enum Deferred {
     Unsubscribe { connection: Id, request: Box<HeldUnsubscribe> },
     /// A will that fires, rewritten or not.
     Will(Box<DueWill>, Option<Box<NewMessage>>),
+    /// A subscription that was granted once and is judged anew; it stays meanwhile.
+    Again { client: Id, filter: TopicFilterBuf },
     /// A message of the embedding program.
     Local { from: Option<LocalId>, held: Box<HeldMessage> },
 }
@@ -127,6 +129,7 @@ impl<P: Policy> Core<P> {
                 self.unsubscribe_resumed(now, connection, *request, decision);
             }
             Deferred::Will(due, new) => self.will_resumed(now, due, new, decision),
+            Deferred::Again { client, filter } => self.again_resumed(client, filter, decision),
             Deferred::Local { from, held } => self.local_resumed(now, from, *held, decision),
         }
     }

@@ -104,7 +104,8 @@ impl<P: Policy> Core<P> {
             {
                 let high_water = self.config.high_water;
                 let Some(conn) = self.connections.get_mut(id) else { return };
-                let keeps_up = conn.handed == 0 && conn.staging.len() < high_water;
+                let keeps_up =
+                    conn.handed == 0 && conn.staging.len() < high_water && conn.generation == self.generation;
                 let forwarded = match &mut conn.phase {
                     Phase::Live(connection, _) if keeps_up => {
                         connection.forward(now, publication, retain, ids, &mut conn.staging)
@@ -205,6 +206,12 @@ impl<P: Policy> Core<P> {
     pub(crate) fn transmit(&mut self, now: Instant, id: Id, out: &mut OutBuf) {
         let high_water = self.config.high_water;
         let Some(conn) = self.connections.get_mut(id) else { return };
+        if let Some(index) = conn.client()
+            && conn.generation != self.generation
+        {
+            self.reauthorize(now, index);
+        }
+        let Some(conn) = self.connections.get_mut(id) else { return };
         conn.transmit = false;
         conn.note_progress(now, out.len(), high_water);
         let (mut again, mut shares) = (false, SHARES_PER_TURN);
@@ -258,8 +265,8 @@ impl<P: Policy> Core<P> {
     /// `false`: this turn's share is used up.
     fn fill(&mut self, now: Instant, id: Id, index: u32, place: Place) -> bool {
         let Some(client) = self.clients.slots.at_mut(index) else { return true };
-        let at = client.replays.iter().position(|replay| replay.place == place);
-        let (step, each) = at.and_then(|at| client.replays.get_mut(at)).map_or((Step::Done, false), |replay| {
+        let replay = client.replay_mut(|replay| replay.place == place);
+        let (step, each) = replay.map_or((Step::Done, false), |replay| {
             (replay.playback.step(now, &self.retained), replay.playback.wanted.each)
         });
         if let Step::Deliver(delivery) = &step
@@ -278,9 +285,7 @@ impl<P: Policy> Core<P> {
             Step::Later => return false,
             Step::Done => {
                 connection.close_place(place);
-                if let Some(at) = at {
-                    client.replays.remove(at);
-                }
+                client.take_replay(|replay| replay.place == place);
             }
         }
         true

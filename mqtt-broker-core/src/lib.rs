@@ -34,6 +34,7 @@ mod local;
 mod policy;
 mod publish;
 mod rates;
+mod reauthorize;
 mod requests;
 mod retained;
 mod routes;

@@ -235,7 +235,7 @@ impl<P: Policy> Core<P> {
         let Some(client) = self.clients.slots.at_mut(index) else { return };
         if let Some(session) = Self::session_mut(&mut self.connections, client) {
             let place = session.hold_place();
-            client.replays.push(Replay::new(place, filter, wanted));
+            client.add_replay(Replay::new(place, filter, wanted));
         }
         if let Some(id) = client.connection()
             && let Some(conn) = self.connections.get_mut(id)
@@ -248,8 +248,7 @@ impl<P: Policy> Core<P> {
     /// Ends the replay of a filter, if there is one, and gives its place in the queue up.
     fn end_replay(&mut self, index: u32, filter: TopicFilter<'_>) {
         let Some(client) = self.clients.slots.at_mut(index) else { return };
-        let Some(at) = client.replays.iter().position(|replay| replay.filter() == filter) else { return };
-        let place = client.replays.remove(at).place;
+        let Some(Replay { place, .. }) = client.take_replay(|replay| replay.filter() == filter) else { return };
         if let Some(session) = Self::session_mut(&mut self.connections, client) {
             session.close_place(place);
         }

@@ -104,6 +104,10 @@ impl Routes {
         self.trie.get(filter, client).is_some()
     }
 
+    pub(crate) fn get_mut(&mut self, filter: TopicFilter<'_>, client: u32) -> Option<&mut Subscription> {
+        self.trie.get_mut(filter, client)
+    }
+
     pub(crate) fn get(&self, filter: TopicFilter<'_>, client: u32) -> Option<&Subscription> {
         self.trie.get(filter, client)
     }

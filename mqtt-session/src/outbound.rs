@@ -308,6 +308,30 @@ impl Outbound {
         taken
     }
 
+    /// Takes out what `keep` does not want of what is still to be sent, or to be sent again; how much that was.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Delivery) -> bool) -> usize {
+        let mut unwanted = Vec::new();
+        for (id, flight) in self.flights.iter_mut().filter(|(_, flight)| flight.stale) {
+            match &flight.awaits {
+                Awaits::Puback(delivery) if !keep(delivery) => unwanted.push((id, delivery.cost(), false)),
+                Awaits::Pubrec(delivery) if !keep(delivery) => unwanted.push((id, delivery.cost(), true)),
+                Awaits::Puback(_) | Awaits::Pubrec(_) | Awaits::Pubcomp | Awaits::Suback | Awaits::Unsuback => {}
+            }
+        }
+        for &(id, cost, release) in &unwanted {
+            self.bytes = self.bytes.saturating_sub(cost);
+            // The peer may hold the identifier, so it is released, else its next message would pass for a repetition.
+            if release && let Some(flight) = self.flights.get_mut(id) {
+                flight.awaits = Awaits::Pubcomp;
+            } else if self.flights.remove(id).is_some() {
+                self.inflight = self.inflight.saturating_sub(1);
+            }
+        }
+        let waiting = self.queue.take_if(|delivery| !keep(delivery));
+        self.bytes = self.bytes.saturating_sub(waiting.iter().map(Delivery::cost).sum());
+        unwanted.len() + waiting.len()
+    }
+
     pub(crate) fn last_token(&self) -> PublishToken {
         PublishToken(self.last_token)
     }

@@ -80,6 +80,30 @@ impl Session {
         self.outbound.drop_qos0()
     }
 
+    /// Takes back what `keep` does not want of what was never sent, or was sent on an earlier connection and is to be sent again;
+    /// how many messages that was. Of QoS 2 that was begun only the identifier goes on, to be released.
+    ///
+    /// What was sent on the connection that lasts cannot be taken back, and is taken back once that has ended. Takes time for all
+    /// that waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqtt_session::{Delivery, Instant, Message, Publication, QueueLimits, Session, codec::Qos, topic::TopicName};
+    ///
+    /// let limits = QueueLimits { messages: 10, bytes: 1_000_000 };
+    /// let mut session = Session::new();
+    /// for topic in ["open", "secret", "open"] {
+    ///     let message = Message::new(Instant::ZERO, &Publication::new(TopicName::new(topic).unwrap(), b"1"));
+    ///     session.deliver(Delivery::new(message, Qos::AtLeastOnce, false), &limits).unwrap();
+    /// }
+    /// assert_eq!(session.retain(|delivery| delivery.message.topic().as_str() != "secret"), 1);
+    /// assert_eq!(session.queued(), 2);
+    /// ```
+    pub fn retain(&mut self, keep: impl FnMut(&Delivery) -> bool) -> usize {
+        self.outbound.retain(keep)
+    }
+
     /// Keeps a place at the end of the queue.
     pub fn hold_place(&mut self) -> Place {
         self.outbound.hold_place()

@@ -1,11 +1,12 @@
 //! Rights beyond the first question: unsubscribing, receiving, and what was granted once (S7).
 use crate::harness::*;
 use mqtt_broker_core::codec::{
-    Filters, Packet, Properties, Qos, ReasonCode, SubscribeOptions, TopicFilter, Unsubscribe, Version,
+    AckKind, Connect, Filters, Packet, Properties, Property, Qos, ReasonCode, SubscribeOptions, TopicFilter, TopicName,
+    Unsubscribe, Version, Will,
 };
 use mqtt_broker_core::{
-    ClientInfo, Config, ConnectRequest, Decision, Policy, PublishRequest, ReceiveRequest, SubscribeRequest, Ticket,
-    UnsubscribeRequest,
+    ClientInfo, Config, ConnectRequest, Decision, Policy, Publication, PublishRequest, ReceiveRequest,
+    SubscribeRequest, Ticket, UnsubscribeRequest,
 };
 
 /// What a [`Book`] says to one client and one text: a filter or a topic.
@@ -61,8 +62,11 @@ impl Policy for Book {
     fn subscribe(&mut self, request: &SubscribeRequest<'_>) -> Decision {
         let filter = request.filter.as_str();
         self.asked.push(format!("subscribe {filter}"));
-        let decision =
-            if filter.starts_with("later") { Decision::Defer(request.ticket) } else { (self.subscribe)(filter) };
+        let decision = match filter {
+            _ if request.rewritten => Decision::Allow,
+            _ if filter.starts_with("later") => Decision::Defer(request.ticket),
+            _ => (self.subscribe)(filter),
+        };
         with_ticket(self, decision, request.ticket)
     }
     fn unsubscribe(&mut self, request: &UnsubscribeRequest<'_>) -> Decision {
@@ -97,6 +101,24 @@ pub fn decide(world: &mut World<Book>, decision: Decision) {
     let ticket = world.broker.policy_mut().tickets.pop().expect("something was put off");
     world.broker.resume(world.now, ticket, decision);
     world.turn();
+}
+
+impl World<Book> {
+    fn publish_local(&mut self, topic: &str, payload: &str) {
+        self.publish_local_at(topic, payload, Qos::AtMostOnce);
+    }
+
+    fn publish_local_at(&mut self, topic: &str, payload: &str, qos: Qos) {
+        let topic = TopicName::new(topic).unwrap();
+        let _ = self.broker.publish(self.now, &Publication { qos, ..Publication::new(topic, payload.as_bytes()) });
+        self.turn();
+    }
+
+    fn retain_local(&mut self, topic: &str, payload: &str) {
+        let topic = TopicName::new(topic).unwrap();
+        let publication = Publication { retain: true, ..Publication::new(topic, payload.as_bytes()) };
+        self.broker.publish(self.now, &publication).unwrap();
+    }
 }
 
 fn unsubscribe(world: &mut World<Book>, client: Name, filters: &[&str]) -> Vec<String> {
@@ -216,4 +238,247 @@ fn retained_messages_are_asked_about_too() {
     let mut messages = world.messages(client);
     messages.sort_unstable();
     assert_eq!(messages, ["open/1 x", "open/2 x"]);
+}
+
+// --- S7: what was granted once ---------------------------------------------------------------------------------------
+
+const KEPT: [Property<'static>; 1] = [Property::SessionExpiryInterval(1_000)];
+
+fn keeps(connect: &mut Connect<'_>) {
+    connect.properties = Properties::from_slice(&KEPT);
+    connect.clean_start = false;
+}
+
+/// Takes `secret` away from everybody.
+fn revoke(world: &mut World<Book>) {
+    let book = world.broker.policy_mut();
+    book.subscribe = |filter| if filter.starts_with("secret") { no() } else { Decision::Allow };
+    book.publish = |topic| if topic.starts_with("secret") { no() } else { Decision::Allow };
+    book.receive = |topic| !topic.starts_with("secret");
+    book.asked.clear();
+}
+
+#[test]
+fn a_live_subscription_ends_when_its_right_does() {
+    // S7
+    let mut world = world();
+    let client = world.join(Version::V5, "c");
+    for filter in ["secret/#", "open"] {
+        world.subscribe(client, filter, Qos::AtLeastOnce);
+    }
+    revoke(&mut world);
+    world.publish_local("secret/1", "still there until it is asked");
+    assert_eq!(world.messages(client).len(), 0, "the publisher's right is gone at once");
+    assert!(world.broker.reauthorize(world.now, "c"));
+    assert!(!world.broker.reauthorize(world.now, "nobody"));
+    assert_eq!(asked(&mut world)[1..], ["subscribe open", "receives all c open", "subscribe secret/#"]);
+    world.broker.policy_mut().publish = |_| Decision::Allow;
+    for topic in ["secret/1", "open"] {
+        world.publish_local(topic, "x");
+    }
+    assert_eq!(world.messages(client), ["open x"]);
+    assert_eq!(world.broker.stats().subscriptions, 1);
+}
+
+#[test]
+fn a_subscription_that_stays_may_be_lowered_or_asked_about_each_message_from_now_on() {
+    // S7
+    let mut world = world();
+    let client = world.join(Version::V5, "c");
+    world.subscribe(client, "#", Qos::AtLeastOnce);
+    let book = world.broker.policy_mut();
+    book.subscribe = |filter| {
+        let options = SubscribeOptions { qos: Qos::AtMostOnce, ..Default::default() };
+        Decision::subscribe_as(TopicFilter::new(filter).unwrap(), options)
+    };
+    book.receives_all = |_| false;
+    book.receive = |topic| topic == "open";
+    world.broker.reauthorize(world.now, "c");
+    for topic in ["open", "secret"] {
+        world.publish_local_at(topic, "x", Qos::AtLeastOnce);
+    }
+    assert_eq!(world.received(client), ["PUBLISH open x q0"]);
+    // one that would now be put elsewhere does not stay where it is
+    world.broker.policy_mut().subscribe =
+        |_| Decision::subscribe_as(TopicFilter::new("home").unwrap(), SubscribeOptions::default());
+    world.broker.reauthorize(world.now, "c");
+    assert_eq!(world.broker.stats().subscriptions, 0);
+}
+
+#[test]
+fn what_is_queued_goes_with_the_right_and_nothing_else_does() {
+    // S7
+    let mut world = world();
+    let client = world.join_with(Version::V5, "c", keeps);
+    for filter in ["secret/#", "secret/shown", "#"] {
+        world.subscribe(client, filter, Qos::AtLeastOnce);
+    }
+    world.cut(client);
+    for topic in ["secret/1", "open", "secret/shown"] {
+        world.publish_local_at(topic, "x", Qos::AtLeastOnce);
+    }
+    let book = world.broker.policy_mut();
+    book.subscribe = |filter| if filter == "secret/#" { no() } else { Decision::Allow };
+    book.receive = |topic| topic != "secret/1";
+    let before = world.broker.stats().queued_bytes;
+    world.broker.reauthorize(world.now, "c");
+    assert!(world.broker.stats().queued_bytes < before);
+    assert_eq!(world.broker.stats().dropped_denied, 1);
+    let client = world.try_join(Version::V5, "c", keeps);
+    assert_eq!(world.broker.stats().subscriptions, 2);
+    assert_eq!(world.messages(client), ["open x", "secret/shown x"]);
+}
+
+#[test]
+fn a_policy_that_knows_only_filters_takes_queued_messages_back_too() {
+    // S7: `receive` says yes to all, but what came by a subscription that ended goes with it
+    let mut world = world();
+    let client = world.join_with(Version::V5, "c", keeps);
+    for filter in ["secret/+", "secret/#", "open/#"] {
+        world.subscribe(client, filter, Qos::AtLeastOnce);
+    }
+    world.cut(client);
+    for topic in ["secret/1", "secret/1/2", "open/1"] {
+        world.publish_local_at(topic, "x", Qos::AtLeastOnce);
+    }
+    world.broker.policy_mut().subscribe = |filter| if filter == "secret/#" { no() } else { Decision::Allow };
+    world.broker.reauthorize(world.now, "c");
+    let client = world.try_join(Version::V5, "c", keeps);
+    assert_eq!(world.messages(client), ["secret/1 x", "open/1 x"], "the first comes by another one as well");
+}
+
+#[test]
+fn what_was_in_flight_is_not_sent_again_when_the_right_is_gone() {
+    // S7
+    for revoke_while_away in [false, true] {
+        let mut world = world();
+        let client = world.join_with(Version::V5, "c", keeps);
+        world.subscribe(client, "#", Qos::ExactlyOnce);
+        for (topic, qos) in [
+            ("secret/1", Qos::AtLeastOnce),
+            ("open/1", Qos::AtLeastOnce),
+            ("secret/2", Qos::ExactlyOnce),
+            ("open/2", Qos::ExactlyOnce),
+        ] {
+            world.publish_local_at(topic, "x", qos);
+        }
+        assert_eq!(world.messages(client).len(), 4);
+        if revoke_while_away {
+            world.cut(client);
+        }
+        revoke(&mut world);
+        world.broker.reauthorize(world.now, "c");
+        if !revoke_while_away {
+            world.cut(client);
+        }
+        let client = world.try_join(Version::V5, "c", keeps);
+        // of the QoS 2 message that was begun its identifier is released, so that the next one does not pass for a repetition
+        assert_eq!(
+            world.received(client),
+            ["CONNACK 0x00 present", "PUBLISH open/1 x q1 id2 dup", "PUBREL id3", "PUBLISH open/2 x q2 id4 dup"],
+            "{revoke_while_away}"
+        );
+        world.ack(client, AckKind::Pubcomp, 3);
+        assert!(!world.is_closed(client));
+    }
+}
+
+#[test]
+fn retained_messages_on_their_way_stop_when_the_right_does() {
+    // S7
+    for all in [false, true] {
+        let mut world = world();
+        for n in 0..2_000 {
+            world.retain_local(&format!("secret/{n}"), "x");
+        }
+        let client = world.join(Version::V5, "c");
+        world.links[client].takes = Some(600);
+        world.subscribe(client, "secret/#", Qos::AtMostOnce);
+        revoke(&mut world);
+        if all {
+            world.broker.reauthorize_all(world.now);
+        } else {
+            world.broker.reauthorize(world.now, "c");
+        }
+        let staged = world.links[client].total + 64 * 1024 + 100;
+        world.take(client, usize::MAX);
+        world.advance(SECOND);
+        assert!(world.links[client].total <= staged, "what was not encoded yet does not come");
+        assert_eq!((world.broker.stats().subscriptions, world.broker.stats().queued_bytes), (0, 0));
+    }
+}
+
+#[test]
+fn a_delayed_will_is_judged_when_its_time_comes() {
+    // S6, S7
+    let mut world = world();
+    let watcher = world.join(Version::V311, "watcher");
+    world.subscribe(watcher, "#", Qos::AtMostOnce);
+    let client = world.join_with(Version::V5, "c", |connect| {
+        keeps(connect);
+        let properties = Properties::from_slice(&[Property::WillDelayInterval(10)]);
+        connect.will = Some(Will { properties, ..will("secret/will", "x") });
+    });
+    world.cut(client);
+    revoke(&mut world);
+    world.advance(11 * SECOND);
+    assert!(world.messages(watcher).is_empty());
+    assert_eq!(asked(&mut world), ["publish secret/will"]);
+}
+
+#[test]
+fn taking_rights_from_all_counts_at_once_though_the_work_is_done_in_shares() {
+    // S7
+    let mut world = world();
+    let names: Vec<String> = (0..3_000).map(|n| format!("c{n}")).collect();
+    let clients: Vec<Name> = names.iter().map(|name| world.join_with(Version::V5, name, keeps)).collect();
+    for &client in &clients {
+        world.subscribe(client, "secret/#", Qos::AtLeastOnce);
+    }
+    let (awake, asleep) = (clients[2_999], clients[2_998]);
+    world.cut(asleep);
+    revoke(&mut world);
+    world.broker.policy_mut().publish = |_| Decision::Allow;
+    world.broker.reauthorize_all(world.now);
+    assert_eq!(world.broker.stats().subscriptions, 3_000, "nothing was walked over");
+    // the last in the row is sent a message: it is judged before that
+    world.publish_local_at("secret/1", "x", Qos::AtMostOnce);
+    assert!(world.messages(awake).is_empty());
+    let back = world.try_join(Version::V5, "c2998", keeps);
+    assert!(world.messages(back).is_empty());
+    // the others in their turn, a share at a time
+    let mut turns = 0;
+    let mut left = world.broker.stats().subscriptions;
+    while world.broker.poll_timeout() == Some(world.now) {
+        turns += 1;
+        world.broker.handle_timeout(world.now);
+        assert!(left - world.broker.stats().subscriptions <= 1_024);
+        left = world.broker.stats().subscriptions;
+    }
+    assert!(left == 0 && turns >= 1, "{left} {turns}");
+}
+
+#[test]
+fn a_subscription_whose_new_judgement_is_put_off_stays_until_then() {
+    // S7
+    for (answer, heard) in [(Some(Decision::Allow), 2), (Some(no()), 1), (None, 1)] {
+        let mut world = world();
+        let client = world.join(Version::V5, "c");
+        assert!(world.subscribe(client, "later/#", Qos::AtMostOnce).is_empty());
+        decide(&mut world, Decision::Allow);
+        world.received(client);
+        world.broker.reauthorize(world.now, "c");
+        world.publish_local("later/1", "x");
+        match answer {
+            Some(answer) => {
+                // the message was asked about too, and needs no ticket
+                world.broker.policy_mut().tickets.pop();
+                decide(&mut world, answer);
+            }
+            None => world.advance(11 * SECOND),
+        }
+        world.publish_local("later/2", "x");
+        assert_eq!(world.messages(client).len(), heard);
+        assert!(world.links[client].reading, "nobody waits for it");
+    }
 }
