@@ -8,6 +8,7 @@ use crate::auth::Exchange;
 use crate::control::{self, Control};
 use crate::error::Broken;
 use crate::inbound::{Arrival, Inbound};
+use crate::journal::Held;
 use crate::keep_alive::{Due, KeepAlive};
 use crate::limits::Limits;
 use crate::outbound::{Request, Step};
@@ -173,7 +174,7 @@ impl Connection {
         client.control.try_push(&Packet::Connect(*connect), connect.version)?;
         client.begin_exchange(connect);
         // From now on the server may know the session, even if its CONNACK never comes.
-        client.resumes = core::mem::replace(&mut client.session.known, true);
+        client.resumes = core::mem::replace(&mut client.session.outbound.known, true);
         Ok(client)
     }
 
@@ -237,12 +238,12 @@ impl Connection {
 
     /// Bytes of queued messages that wait for room alone, not for acknowledgements: QoS 0 only while the window is full.
     pub fn sendable_bytes(&self) -> usize {
-        self.session.outbound.sendable_bytes(&self.limits.window)
+        self.session.outbound.sendable_bytes()
     }
 
     /// How many more QoS 1 and 2 messages could be delivered now and sent without waiting for an acknowledgement.
     pub fn send_quota(&self) -> usize {
-        usize::from(self.limits.window.left()).saturating_sub(self.session.queued())
+        self.session.outbound.send_quota()
     }
 
     /// Whether the peer's Maximum Packet Size allows for `publication` with one subscription identifier (v5 [X5-SUB-11]).
@@ -255,7 +256,10 @@ impl Connection {
 
     /// Whether [`poll_transmit`](Self::poll_transmit) may have something to write.
     pub fn has_output(&self) -> bool {
-        self.control_backlog() > 0 || self.session.queued() > 0 || self.session.outbound.is_resending()
+        self.control_backlog() > 0
+            || self.session.queued() > 0
+            || self.session.outbound.is_resending()
+            || self.session.outbound.has_released()
     }
 
     /// Incoming QoS 1 and 2 messages and releases that the host has not acknowledged.
@@ -392,7 +396,7 @@ impl Connection {
             self.session.restart();
         }
         self.limits.take_connack(connack);
-        self.session.outbound.resume(&self.limits.window);
+        self.session.outbound.resume(self.limits.send_maximum);
         // v5 [MQTT-3.1.2-21], v5 [MQTT-3.2.2-21]: the server's word on keep alive wins.
         self.keep_alive.start(now, connack.properties.server_keep_alive().unwrap_or(self.limits.asked.keep_alive));
         self.state = State::Connected;
@@ -494,7 +498,7 @@ impl Connection {
                 self.limits.rare_mut().taken.resolve(topic, alias, maximum)?
             }
         };
-        let token = match self.inbound.publish(qos, packet_id, &mut self.session.received, &self.limits)? {
+        let token = match self.inbound.publish(qos, packet_id, &mut self.session, &self.limits)? {
             Arrival::New(token) => self.acknowledge_for_client(token),
             Arrival::Repeated => return Ok(Event::Handled),
         };
@@ -503,7 +507,7 @@ impl Connection {
 
     fn handle_ack<'p>(&mut self, ack: &Ack<'p>) -> Result<Event<'p>, Broken> {
         if ack.kind == AckKind::Pubrel {
-            return Ok(match self.inbound.release(ack.packet_id, &mut self.session.received, self.limits.version)? {
+            return Ok(match self.inbound.release(ack.packet_id, &mut self.session, self.limits.version)? {
                 Arrival::New(token) => match self.acknowledge_for_client(token) {
                     AckToken(None) => Event::Handled,
                     token => Event::Released(token),
@@ -511,7 +515,7 @@ impl Connection {
                 Arrival::Repeated => Event::Handled,
             });
         }
-        let step = self.session.outbound.handle_ack(ack, &mut self.limits.window, self.limits.version);
+        let step = self.session.outbound.handle_ack(ack, self.limits.version);
         match step.map_err(|_| ("v5 [MQTT-2.2.1-5]", ReasonCode::PROTOCOL_ERROR))? {
             Step::Nothing => Ok(Event::Handled),
             // v5 [X5-ACK-2]: a refusal is of the message, not of the connection.
@@ -560,9 +564,22 @@ impl Connection {
 
     /// Puts the answers that are ready in front of a goodbye.
     fn push_answers(&mut self) {
+        self.say_released();
         while let Some((answer, reason)) = self.inbound.next_answer() {
             self.control.push(&control::ack(answer.kind, answer.id, reason, self.limits.version), &self.limits);
             self.inbound.sent();
+        }
+    }
+
+    /// What was held until it is stored, as far as it is.
+    fn say_released(&mut self) {
+        while let Some(held) = self.session.outbound.journal.as_mut().and_then(|journal| journal.pop_released()) {
+            match held {
+                Held::Answer(token) => self.inbound.give_held(token),
+                Held::Release(id, reason) => {
+                    self.control.push(&control::ack(AckKind::Pubrel, id, reason, self.limits.version), &self.limits);
+                }
+            }
         }
     }
 

@@ -10,9 +10,10 @@
 //! ```
 //!
 //! Answers leave in the order in which what they answer arrived, whichever the host finishes first.
-use crate::AckToken;
 use crate::error::Broken;
+use crate::journal::{Change, Held};
 use crate::limits::Limits;
+use crate::{AckToken, Session};
 use alloc::collections::VecDeque;
 use mqtt_codec::{AckKind, PacketId, Qos, ReasonCode, Version};
 
@@ -25,6 +26,8 @@ pub(crate) struct Inbound {
     first: u32,
     /// Answers that only wait to be sent.
     ready: u32,
+    /// Answers that wait until what they rest on is stored.
+    held: u32,
     /// Messages counted against our Receive Maximum.
     unfinished: u32,
 }
@@ -33,10 +36,18 @@ pub(crate) struct Inbound {
 pub(crate) struct Answer {
     pub(crate) kind: AckKind,
     pub(crate) id: PacketId,
-    /// `None` while the host has not answered.
-    reason: Option<ReasonCode>,
+    reply: Reply,
     /// Once sent, one message less is unfinished.
     finishes: bool,
+}
+
+/// What the host has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reply {
+    Awaited,
+    /// To be sent when what it rests on is stored.
+    Held(ReasonCode),
+    Given(ReasonCode),
 }
 
 /// Identifiers of QoS 2 messages received and not released: session state (section 4.1).
@@ -80,7 +91,7 @@ impl Inbound {
         &mut self,
         qos: Qos,
         id: Option<PacketId>,
-        received: &mut Received,
+        session: &mut Session,
         limits: &Limits,
     ) -> Result<Arrival, Broken> {
         // v5 [MQTT-3.3.4-1], v4 [MQTT-3.3.4-1]: no answer, PUBACK or PUBREC.
@@ -91,10 +102,11 @@ impl Inbound {
             (Qos::ExactlyOnce, Some(id)) => (AckKind::Pubrec, id),
         };
         if kind == AckKind::Pubrec {
-            match received.stage(id) {
+            match session.received.stage(id) {
                 // v5 [MQTT-4.3.3-10], v4 [MQTT-4.3.3-2]: PUBREC again, and the host does not see it again.
                 Some(Stage::Answered | Stage::Releasing) => {
-                    self.owe(AckKind::Pubrec, id, Some(ReasonCode::SUCCESS));
+                    let token = self.owe(AckKind::Pubrec, id);
+                    self.give(token, ReasonCode::SUCCESS, session);
                     return Ok(Arrival::Repeated);
                 }
                 // The one answer that is owed will do.
@@ -105,28 +117,24 @@ impl Inbound {
         // v5 [X5-PUB-6], v5 [MQTT-3.3.4-7]: no more than we said; enforced before 5.0 too, where it only closes. Those of
         // earlier connections count until they are released: a peer that never releases cannot gather identifiers.
         let maximum = limits.receive_maximum;
-        if self.unfinished >= u32::from(maximum) || (kind == AckKind::Pubrec && received.held() >= usize::from(maximum))
+        if self.unfinished >= u32::from(maximum)
+            || (kind == AckKind::Pubrec && session.received.held() >= usize::from(maximum))
         {
             return Err(("v5 [MQTT-3.3.4-7]", ReasonCode::RECEIVE_MAXIMUM_EXCEEDED));
         }
         self.unfinished += 1;
         if kind == AckKind::Pubrec {
-            received.insert(id);
+            session.received.insert(id, Stage::Offered, true);
         }
-        Ok(Arrival::New(self.owe(kind, id, None)))
+        Ok(Arrival::New(self.owe(kind, id)))
     }
 
     /// A PUBREL has come.
-    pub(crate) fn release(
-        &mut self,
-        id: PacketId,
-        received: &mut Received,
-        version: Version,
-    ) -> Result<Arrival, Broken> {
-        match received.stage(id) {
+    pub(crate) fn release(&mut self, id: PacketId, session: &mut Session, version: Version) -> Result<Arrival, Broken> {
+        match session.received.stage(id) {
             Some(Stage::Answered) => {
-                received.set_stage(id, Stage::Releasing);
-                Ok(Arrival::New(self.owe(AckKind::Pubcomp, id, None)))
+                session.received.set_stage(id, Stage::Releasing);
+                Ok(Arrival::New(self.owe(AckKind::Pubcomp, id)))
             }
             Some(Stage::Releasing) => Ok(Arrival::Repeated),
             Some(Stage::Offered | Stage::Taken) => Err(("v5 [MQTT-4.3.3-4]", ReasonCode::PROTOCOL_ERROR)),
@@ -134,49 +142,70 @@ impl Inbound {
                 // v5 [X5-ACK-3], v5 [MQTT-4.3.3-11]: 0x92; before 5.0 a plain PUBCOMP.
                 let reason =
                     if version == Version::V5 { ReasonCode::PACKET_IDENTIFIER_NOT_FOUND } else { ReasonCode::SUCCESS };
-                self.owe(AckKind::Pubcomp, id, Some(reason));
+                let token = self.owe(AckKind::Pubcomp, id);
+                self.give(token, reason, session);
                 Ok(Arrival::Repeated)
             }
         }
     }
 
     /// The host answers.
-    pub(crate) fn acknowledge(
-        &mut self,
-        token: AckToken,
-        reason: ReasonCode,
-        received: &mut Received,
-        version: Version,
-    ) {
-        let Some(answer) = self.waiting(token) else { return };
+    pub(crate) fn acknowledge(&mut self, token: AckToken, reason: ReasonCode, session: &mut Session, version: Version) {
+        let Some(answer) = self.answer(token, |reply| reply == Reply::Awaited) else { return };
         // Before 5.0 an answer has no reason: the exchange goes on, and the host keeps the message to itself.
         let refused = reason.is_error() && version == Version::V5;
         let (kind, id) = (answer.kind, answer.id);
         match kind {
-            AckKind::Puback | AckKind::Pubrec => answer.reason = Some(allowed(reason)),
-            AckKind::Pubcomp | AckKind::Pubrel => answer.reason = Some(ReasonCode::SUCCESS),
-        }
-        match kind {
             // Before 5.0 nobody was told of a maximum: there it bounds what the host holds, not what waits for the socket.
             AckKind::Puback => answer.finishes = version == Version::V5,
             // v5 [MQTT-4.3.3-9]: refused, so that the same identifier is a new message.
-            AckKind::Pubrec if refused => answer.finishes = received.remove(id).is_some_and(|entry| entry.counted),
-            AckKind::Pubrec => received.set_stage(id, Stage::Answered),
+            AckKind::Pubrec if refused => answer.finishes = session.forget_received(id),
+            AckKind::Pubrec => session.note_received(id, Stage::Answered),
             // v5 [MQTT-4.3.3-12], v4 [MQTT-4.3.3-2]: from here on the same identifier is a new message.
-            AckKind::Pubcomp | AckKind::Pubrel => {
-                answer.finishes = received.remove(id).is_some_and(|entry| entry.counted)
-            }
+            AckKind::Pubcomp | AckKind::Pubrel => answer.finishes = session.forget_received(id),
         }
         if kind == AckKind::Puback && version != Version::V5 {
             self.unfinished = self.unfinished.saturating_sub(1);
         }
-        self.ready += 1;
+        let reason = match kind {
+            AckKind::Puback | AckKind::Pubrec => allowed(reason),
+            AckKind::Pubcomp | AckKind::Pubrel => ReasonCode::SUCCESS,
+        };
+        self.give(token, reason, session);
+    }
+
+    /// An answer may go out; while changes are recorded, those of QoS 2 when all that has changed so far is stored: a session that was
+    /// restored must know of an identifier what the peer was told of it. (QoS 1 rests on nothing that is kept here.)
+    fn give(&mut self, token: AckToken, reason: ReasonCode, session: &mut Session) {
+        let Some(answer) = self.answer(token, |reply| reply == Reply::Awaited) else { return };
+        match &mut session.outbound.journal {
+            Some(journal) if answer.kind != AckKind::Puback && journal.must_wait() => {
+                journal.hold(Held::Answer(token));
+                answer.reply = Reply::Held(reason);
+                self.held += 1;
+            }
+            Some(_) | None => {
+                answer.reply = Reply::Given(reason);
+                self.ready += 1;
+            }
+        }
+    }
+
+    /// What an answer rests on is stored.
+    pub(crate) fn give_held(&mut self, token: AckToken) {
+        let Some(answer) = self.answer(token, |reply| matches!(reply, Reply::Held(_))) else { return };
+        if let Reply::Held(reason) = answer.reply {
+            answer.reply = Reply::Given(reason);
+            self.held = self.held.saturating_sub(1);
+            self.ready += 1;
+        }
     }
 
     /// The host owns the message, and will answer later.
-    pub(crate) fn take(&mut self, token: AckToken, received: &mut Received) {
-        if let Some(&mut Answer { kind: AckKind::Pubrec, id, .. }) = self.waiting(token) {
-            received.set_stage(id, Stage::Taken);
+    pub(crate) fn take(&mut self, token: AckToken, session: &mut Session) {
+        if let Some(&mut Answer { kind: AckKind::Pubrec, id, .. }) = self.answer(token, |reply| reply == Reply::Awaited)
+        {
+            session.note_received(id, Stage::Taken);
         }
     }
 
@@ -184,14 +213,17 @@ impl Inbound {
     pub(crate) fn next_answer(&self) -> Option<(Answer, ReasonCode)> {
         // v5 [MQTT-4.6.0-2], v5 [MQTT-4.6.0-3], v4 [MQTT-4.6.0-2], v4 [MQTT-4.6.0-3]: an answer waits for those before it.
         let answer = self.answers.front()?;
-        Some((*answer, answer.reason?))
+        match answer.reply {
+            Reply::Given(reason) => Some((*answer, reason)),
+            Reply::Awaited | Reply::Held(_) => None,
+        }
     }
 
     /// That answer was sent.
     pub(crate) fn sent(&mut self) {
         if let Some(answer) = self.answers.pop_front() {
             self.first = self.first.wrapping_add(1);
-            self.ready = self.ready.saturating_sub(u32::from(answer.reason.is_some()));
+            self.ready = self.ready.saturating_sub(u32::from(matches!(answer.reply, Reply::Given(_))));
             self.unfinished = self.unfinished.saturating_sub(u32::from(answer.finishes));
         }
     }
@@ -203,7 +235,7 @@ impl Inbound {
 
     /// Answers that wait for the host.
     pub(crate) fn waiting_len(&self) -> usize {
-        self.answers.len().saturating_sub(self.ready())
+        self.answers.len().saturating_sub(self.ready() + usize::try_from(self.held).unwrap_or(usize::MAX))
     }
 
     /// Gives the memory back if nothing is in it.
@@ -217,16 +249,15 @@ impl Inbound {
         self.answers.capacity() * size_of::<Answer>()
     }
 
-    /// The answer that `token` names, if the host has not given it.
-    fn waiting(&mut self, token: AckToken) -> Option<&mut Answer> {
+    /// The answer that `token` names, if it stands so.
+    fn answer(&mut self, token: AckToken, stands: impl FnOnce(Reply) -> bool) -> Option<&mut Answer> {
         let position = token.0?.wrapping_sub(self.first);
-        self.answers.get_mut(usize::try_from(position).ok()?).filter(|answer| answer.reason.is_none())
+        self.answers.get_mut(usize::try_from(position).ok()?).filter(|answer| stands(answer.reply))
     }
 
-    fn owe(&mut self, kind: AckKind, id: PacketId, reason: Option<ReasonCode>) -> AckToken {
+    fn owe(&mut self, kind: AckKind, id: PacketId) -> AckToken {
         let sequence = u32::try_from(self.answers.len()).unwrap_or(u32::MAX);
-        self.ready += u32::from(reason.is_some());
-        self.answers.push_back(Answer { kind, id, reason, finishes: false });
+        self.answers.push_back(Answer { kind, id, reply: Reply::Awaited, finishes: false });
         AckToken(Some(self.first.wrapping_add(sequence)))
     }
 }
@@ -246,7 +277,44 @@ fn allowed(reason: ReasonCode) -> ReasonCode {
     }
 }
 
+impl Session {
+    /// A QoS 2 message is the host's own.
+    fn note_received(&mut self, id: PacketId, stage: Stage) {
+        let new = self.received.stage(id) == Some(Stage::Offered);
+        self.received.set_stage(id, stage);
+        if let Some(journal) = self.outbound.journal.as_mut().filter(|_| new) {
+            journal.note(Change::Received { id });
+        }
+    }
+
+    /// Whether it counted against our Receive Maximum.
+    fn forget_received(&mut self, id: PacketId) -> bool {
+        let Some(entry) = self.received.remove(id) else { return false };
+        if let Some(journal) = self.outbound.journal.as_mut().filter(|_| entry.stage != Stage::Offered) {
+            journal.note(Change::Forgotten { id });
+        }
+        entry.counted
+    }
+}
+
 impl Received {
+    /// Those that are the host's, in their order.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = PacketId> {
+        self.ids.iter().filter(|entry| entry.stage != Stage::Offered).map(|entry| entry.id)
+    }
+
+    /// `false` if it is there already.
+    pub(crate) fn restore(&mut self, id: PacketId) -> bool {
+        let new = self.stage(id).is_none();
+        self.insert(id, Stage::Answered, false);
+        new
+    }
+
+    /// `false` if it is not there.
+    pub(crate) fn forget(&mut self, id: PacketId) -> bool {
+        self.remove(id).is_some()
+    }
+
     /// The connection is over: what the host did not take will come again.
     pub(crate) fn detach(&mut self) {
         self.ids.retain(|entry| entry.stage != Stage::Offered);
@@ -296,9 +364,9 @@ impl Received {
         }
     }
 
-    fn insert(&mut self, id: PacketId) {
+    fn insert(&mut self, id: PacketId, stage: Stage, counted: bool) {
         if let Err(at) = self.position(id) {
-            self.ids.insert(at, Entry { id, stage: Stage::Offered, counted: true });
+            self.ids.insert(at, Entry { id, stage, counted });
         }
     }
 

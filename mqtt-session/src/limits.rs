@@ -33,8 +33,8 @@ pub(crate) struct Limits {
     pub(crate) offer: Offer,
     /// What was asked for in CONNECT.
     pub(crate) asked: Asked,
-    /// The send quota.
-    pub(crate) window: Window,
+    /// Where the send quota starts.
+    pub(crate) send_maximum: u16,
     rare: Option<Box<Rare>>,
 }
 
@@ -93,7 +93,7 @@ impl Limits {
             automatic_aliases: 0,
             offer: Offer::of_server(config),
             asked: Asked::default(),
-            window: Window::new(1),
+            send_maximum: 1,
             rare: None,
         }
     }
@@ -120,7 +120,7 @@ impl Limits {
             automatic_aliases: config.topic_alias_maximum_outgoing,
             offer: Offer::ALL,
             asked: Asked::of(connect),
-            window: Window::new(1),
+            send_maximum: 1,
             rare: None,
         }
     }
@@ -131,7 +131,7 @@ impl Limits {
         self.peer_packet_size = connect.properties.maximum_packet_size().unwrap_or(u32::MAX);
         // v5 [MQTT-3.1.2-26], v5 [MQTT-3.1.2-27]: absent means none.
         self.peer_alias_maximum = connect.properties.topic_alias_maximum().unwrap_or(0);
-        self.window = Window::new(connect.properties.receive_maximum().unwrap_or(u16::MAX));
+        self.send_maximum = connect.properties.receive_maximum().unwrap_or(u16::MAX);
         self.asked = Asked::of(connect);
     }
 
@@ -143,7 +143,7 @@ impl Limits {
         self.automatic_aliases = config.topic_alias_maximum_outgoing.min(self.peer_alias_maximum);
         self.offer = Offer::of_server(config);
         // v5 [MQTT-4.9.0-1], v5 [MQTT-3.3.4-9]: between 1 and the client's Receive Maximum.
-        self.window = Window::new(self.window.start.min(config.maximum_inflight));
+        self.send_maximum = self.send_maximum.min(config.maximum_inflight);
     }
 
     /// The client's end takes the server's word.
@@ -165,7 +165,7 @@ impl Limits {
             shared: properties.shared_subscription_available().unwrap_or(true),
         };
         // v5 [MQTT-4.9.0-1], v5 [MQTT-3.3.4-7]: between 1 and the server's Receive Maximum.
-        self.window = Window::new(properties.receive_maximum().unwrap_or(u16::MAX));
+        self.send_maximum = properties.receive_maximum().unwrap_or(u16::MAX);
     }
 
     /// What few connections have, made when it is first needed.
@@ -224,8 +224,8 @@ impl Asked {
     }
 }
 
-/// The send quota: how many more QoS 1 and 2 messages may be begun (section 4.9).
-#[derive(Clone, Copy, Debug)]
+/// The send quota: how many more QoS 1 and 2 messages may be begun (section 4.9). Closed while there is no connection.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Window {
     start: u16,
     left: u16,
@@ -233,7 +233,7 @@ pub(crate) struct Window {
 
 impl Window {
     /// At least 1.
-    fn new(start: u16) -> Self {
+    pub(crate) fn new(start: u16) -> Self {
         let start = start.max(1);
         Self { start, left: start }
     }

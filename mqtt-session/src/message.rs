@@ -81,11 +81,14 @@ impl Message {
     ///
     /// Correlation Data over 65,535 bytes, which no packet can hold, is left out.
     pub fn new(now: Instant, publication: &Publication<'_>) -> Self {
+        let expires = publication.properties.message_expiry_interval().map(|seconds| now.plus_secs(seconds));
+        Self::with_expiry(expires, publication)
+    }
+
+    /// As [`new`](Self::new), for a message whose expiry is known already.
+    pub(crate) fn with_expiry(expires: Option<Instant>, publication: &Publication<'_>) -> Self {
         let topic = publication.topic.as_bytes();
-        let expires = publication
-            .properties
-            .message_expiry_interval()
-            .map_or(NEVER, |seconds| now.plus_secs(seconds).as_millis());
+        let expires = expires.map_or(NEVER, Instant::as_millis);
         let payload_at = HEAD.saturating_add(topic.len()).saturating_add(forwardable_len(publication.properties));
         // A zeroed block that is copied into: the only way to one allocation in safe code.
         let mut block: Arc<[u8]> = repeat_n(0, payload_at.saturating_add(publication.payload.len())).collect();

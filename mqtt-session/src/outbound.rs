@@ -10,16 +10,19 @@
 //! ```
 //!
 //! Each state is named after the packet it awaits, and the message lives only in the states that may still send it.
-use crate::control::write_ack;
-use crate::limits::{Limits, Window};
+mod kept;
+mod recorded;
+mod transmit;
+
+use crate::journal::{Change, Held, Journal};
+use crate::limits::Window;
 use crate::message::Delivery;
-use crate::outgoing::{Outgoing, Written};
 use crate::packet_ids::PacketIds;
-use crate::queue::{Queue, Waiting};
-use crate::{Drops, Instant, Place, PublishToken, QueueFull, QueueLimits, Transmit};
+use crate::queue::{Entry, Queue};
+use crate::{Place, PublishToken, QueueFull, QueueLimits};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use mqtt_codec::{Ack, AckKind, OutBuf, PacketId, Qos, ReasonCode, Version};
+use mqtt_codec::{Ack, AckKind, PacketId, Qos, ReasonCode, Version};
 
 /// What this end has sent and what it will send: the part of the session that faces outwards.
 ///
@@ -34,9 +37,14 @@ pub(crate) struct Outbound {
     queue: Queue,
     /// Of messages in flight and queued.
     bytes: usize,
-    /// Messages in flight: SUBSCRIBE and UNSUBSCRIBE are not.
-    inflight: u32,
-    last_token: u32,
+    /// Messages sent and not finished: SUBSCRIBE and UNSUBSCRIBE are not.
+    inflight: u16,
+    /// The client's end: a CONNECT was made of this session, so that a server may have kept its part.
+    pub(crate) known: bool,
+    /// The send quota of the connection, which the session outlives.
+    window: Window,
+    /// There while changes are recorded.
+    pub(crate) journal: Option<Box<Journal>>,
 }
 
 /// Identifiers, last first.
@@ -52,6 +60,8 @@ struct Flight {
     stale: bool,
     /// Has taken of this connection's send quota.
     counted: bool,
+    /// It has its identifier, and was never sent: only while changes are recorded.
+    unsent: bool,
 }
 
 #[derive(Debug)]
@@ -87,18 +97,13 @@ pub(crate) struct UnexpectedAck;
 
 impl Outbound {
     /// Takes a PUBACK, PUBREC or PUBCOMP.
-    pub(crate) fn handle_ack(
-        &mut self,
-        ack: &Ack<'_>,
-        window: &mut Window,
-        version: Version,
-    ) -> Result<Step, UnexpectedAck> {
+    pub(crate) fn handle_ack(&mut self, ack: &Ack<'_>, version: Version) -> Result<Step, UnexpectedAck> {
         let (id, accepted) = (ack.packet_id, !ack.reason.is_error());
-        let Some(flight) = self.flights.get_mut(id) else {
+        let Some(flight) = self.flights.get_mut(id).filter(|flight| !flight.unsent) else {
             return Ok(match ack.kind {
                 // v5 [X5-ACK-3]: it is told; before 5.0 a plain PUBREL lets it end the exchange.
                 AckKind::Pubrec if accepted => {
-                    Step::Release(id, if version == Version::V5 { NOT_FOUND } else { ReasonCode::SUCCESS })
+                    self.release(id, if version == Version::V5 { NOT_FOUND } else { ReasonCode::SUCCESS })
                 }
                 AckKind::Puback | AckKind::Pubrec | AckKind::Pubrel | AckKind::Pubcomp => Step::Nothing,
             });
@@ -110,21 +115,22 @@ impl Outbound {
                 self.bytes = self.bytes.saturating_sub(delivery.cost());
                 flight.awaits = Awaits::Pubcomp;
                 flight.stale = false;
-                Ok(Step::Release(id, ReasonCode::SUCCESS))
+                self.note(|| Change::Released { id });
+                Ok(self.release(id, ReasonCode::SUCCESS))
             }
             // v5 [MQTT-4.3.2-3], v5 [MQTT-4.3.3-3], v5 [MQTT-4.3.3-5], v4 [MQTT-2.3.1-3], v5 [MQTT-4.4.0-2], v5 [X5-PID-2]: any PUBACK, any PUBCOMP and a
             // PUBREC from 0x80 on end the exchange; nothing of it is sent again.
             (Awaits::Puback(_), AckKind::Puback) | (Awaits::Pubrec(_), AckKind::Pubrec) => {
-                Ok(self.complete(id, window).map_or(Step::Nothing, |token| Step::Completed(token, ack.reason)))
+                Ok(self.complete(id).map_or(Step::Nothing, |token| Step::Completed(token, ack.reason)))
             }
             // The PUBREC was the peer's word on the message. A PUBCOMP with 0x92 only says that its first one was lost on the way.
             (Awaits::Pubcomp, AckKind::Pubcomp) => {
-                Ok(self.complete(id, window).map_or(Step::Nothing, |token| Step::Completed(token, ReasonCode::SUCCESS)))
+                Ok(self.complete(id).map_or(Step::Nothing, |token| Step::Completed(token, ReasonCode::SUCCESS)))
             }
             // a peer that repeats its PUBREC gets the PUBREL again
             (Awaits::Pubcomp, AckKind::Pubrec) if accepted => {
                 flight.stale = false;
-                Ok(Step::Release(id, ReasonCode::SUCCESS))
+                Ok(self.release(id, ReasonCode::SUCCESS))
             }
             (Awaits::Puback(_) | Awaits::Pubrec(_) | Awaits::Pubcomp | Awaits::Suback | Awaits::Unsuback, _) => {
                 Err(UnexpectedAck)
@@ -132,10 +138,22 @@ impl Outbound {
         }
     }
 
-    fn complete(&mut self, id: PacketId, window: &mut Window) -> Option<PublishToken> {
+    /// A PUBREL, now or when what it rests on is stored.
+    fn release(&mut self, id: PacketId, reason: ReasonCode) -> Step {
+        match &mut self.journal {
+            Some(journal) if journal.must_wait() => {
+                journal.hold(Held::Release(id, reason));
+                Step::Nothing
+            }
+            Some(_) | None => Step::Release(id, reason),
+        }
+    }
+
+    fn complete(&mut self, id: PacketId) -> Option<PublishToken> {
         let flight = self.flights.remove(id)?;
+        self.note(|| Change::Finished { id });
         if flight.counted {
-            window.give();
+            self.window.give();
         }
         match flight.awaits {
             Awaits::Puback(delivery) | Awaits::Pubrec(delivery) => {
@@ -143,7 +161,7 @@ impl Outbound {
             }
             Awaits::Pubcomp | Awaits::Suback | Awaits::Unsuback => {}
         }
-        self.inflight = self.inflight.saturating_sub(1);
+        self.inflight = self.inflight.saturating_sub(u16::from(!flight.unsent));
         Some(flight.token)
     }
 
@@ -153,7 +171,7 @@ impl Outbound {
             Request::Subscribe => Awaits::Suback,
             Request::Unsubscribe => Awaits::Unsuback,
         };
-        self.flights.insert(Flight { awaits, token: PublishToken(0), stale: false, counted: false })
+        self.flights.insert(Flight { awaits, token: PublishToken(0), stale: false, counted: false, unsent: false })
     }
 
     /// The identifier that [`begin_request`](Self::begin_request) gives next.
@@ -184,6 +202,10 @@ impl Outbound {
     /// The connection is over.
     pub(crate) fn detach(&mut self) {
         self.resend = None;
+        self.window = Window::default();
+        if let Some(journal) = &mut self.journal {
+            journal.detach();
+        }
         // A SUBSCRIBE is of its connection; its identifier is free again.
         let requests: Vec<_> = self
             .flights
@@ -191,7 +213,7 @@ impl Outbound {
             .filter_map(|(id, flight)| match flight.awaits {
                 Awaits::Suback | Awaits::Unsuback => Some(id),
                 Awaits::Puback(_) | Awaits::Pubrec(_) | Awaits::Pubcomp => {
-                    (flight.stale, flight.counted) = (true, false);
+                    (flight.stale, flight.counted) = (!flight.unsent, false);
                     None
                 }
             })
@@ -206,7 +228,11 @@ impl Outbound {
     /// v5 [MQTT-4.4.0-1], v4 [MQTT-4.4.0-1]: what is unacknowledged is sent again with its identifier, and only now, though
     /// v4 [X311-RESEND-1] and v3 [X31-RETRY-1] would allow more. v5 [MQTT-4.8.2-4]: that of shared subscriptions too.
     /// v5 [MQTT-4.6.0-1], v4 [MQTT-4.6.0-1]: in the order it was sent first.
-    pub(crate) fn resume(&mut self, window: &Window) {
+    pub(crate) fn resume(&mut self, send_maximum: u16) {
+        self.window = Window::new(send_maximum);
+        if let Some(journal) = &mut self.journal {
+            journal.hold_resend();
+        }
         let mut publishes = 0;
         let mut resend: Vec<_> = self
             .flights
@@ -217,7 +243,7 @@ impl Outbound {
                 flight.stale.then_some((id, release))
             })
             .collect();
-        if publishes > usize::from(window.start()) {
+        if publishes > usize::from(self.window.start()) {
             // The quota will run out on the way, and a PUBREL must not wait for it: those go first.
             resend.sort_by_key(|&(_, release)| !release);
         }
@@ -238,6 +264,10 @@ impl Outbound {
             }
         }
         self.inflight = 0;
+        if let Some(journal) = &mut self.journal {
+            journal.restart();
+        }
+        self.note(|| Change::Restarted);
     }
 }
 
@@ -247,14 +277,19 @@ impl Outbound {
     #[allow(clippy::result_large_err)]
     pub(crate) fn deliver(&mut self, delivery: Delivery, limits: &QueueLimits) -> Result<PublishToken, QueueFull> {
         let size = delivery.cost();
-        if self.queue.len().saturating_add(self.inflight()) >= limits.messages
+        if self.queued().saturating_add(self.inflight()) >= limits.messages
             || self.bytes.saturating_add(size) > limits.bytes
+            || !self.can_record(&delivery)
         {
             return Err(QueueFull(delivery));
         }
-        let token = self.begin_token();
+        let token = self.queue.begin_token();
         self.bytes += size;
-        self.queue.push(token, delivery);
+        if self.records(&delivery) {
+            self.deliver_recorded(token, delivery);
+        } else {
+            self.queue.push(token, delivery);
+        }
         Ok(token)
     }
 
@@ -264,8 +299,11 @@ impl Outbound {
 
     pub(crate) fn fill_place(&mut self, place: Place, delivery: Delivery) {
         let size = delivery.cost();
-        let token = self.begin_token();
-        if self.queue.fill_place(place, token, delivery) {
+        if !self.can_record(&delivery) {
+            return;
+        }
+        let (token, late) = (self.queue.begin_token(), self.records(&delivery));
+        if self.queue.fill_place(place, Entry { token, delivery, late }) {
             self.bytes = self.bytes.saturating_add(size);
         }
     }
@@ -275,8 +313,14 @@ impl Outbound {
     }
 
     pub(crate) fn drop_oldest(&mut self) -> Option<Delivery> {
-        let (_, delivery) = self.queue.pop_oldest()?;
+        if let Some(delivery) = self.drop_unsent() {
+            return Some(delivery);
+        }
+        let Entry { token, delivery, late } = self.queue.pop_oldest()?;
         self.bytes = self.bytes.saturating_sub(delivery.cost());
+        if !late && self.records(&delivery) {
+            self.note(|| Change::Dropped { token });
+        }
         Some(delivery)
     }
 
@@ -295,16 +339,22 @@ impl Outbound {
         // v5 [MQTT-4.8.2-5], v5 [MQTT-4.8.2-6]: QoS 2 that was begun, and what the peer refused, is for nobody else.
         let flights = self.flights.drain().filter_map(|flight| match flight.awaits {
             Awaits::Puback(delivery) => Some(delivery),
+            Awaits::Pubrec(delivery) if flight.unsent => Some(delivery),
             Awaits::Pubrec(_) | Awaits::Pubcomp | Awaits::Suback | Awaits::Unsuback => None,
         });
-        let waiting = self.queue.take_if(|_| true);
+        let waiting = self.queue.take_if(|_| true).into_iter().map(|entry| entry.delivery);
         flights.chain(waiting).filter(|delivery| delivery.qos > Qos::AtMostOnce && delivery.share().is_some()).collect()
     }
 
     pub(crate) fn take_shared(&mut self, number: u64) -> Vec<Delivery> {
-        let taken = self.queue.take_if(|delivery| delivery.share() == Some(number));
-        let bytes = taken.iter().map(Delivery::cost).sum();
-        self.bytes = self.bytes.saturating_sub(bytes);
+        let mut taken = self.take_unsent_if(|delivery| delivery.share() == Some(number));
+        for Entry { token, delivery, late } in self.queue.take_if(|delivery| delivery.share() == Some(number)) {
+            self.bytes = self.bytes.saturating_sub(delivery.cost());
+            if !late && self.records(&delivery) {
+                self.note(|| Change::Dropped { token });
+            }
+            taken.push(delivery);
+        }
         taken
     }
 
@@ -333,7 +383,7 @@ impl Outbound {
     }
 
     pub(crate) fn last_token(&self) -> PublishToken {
-        PublishToken(self.last_token)
+        self.queue.last_token()
     }
 
     /// Whether a QoS 0 message has nothing to wait behind.
@@ -342,23 +392,33 @@ impl Outbound {
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.journal.as_ref().map_or(0, |journal| journal.unsent_len())
     }
 
     pub(crate) fn is_resending(&self) -> bool {
         self.resend.is_some()
     }
 
+    /// Whether something that was held until it is stored may be said now.
+    pub(crate) fn has_released(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| journal.has_released())
+    }
+
     pub(crate) fn inflight(&self) -> usize {
-        usize::try_from(self.inflight).unwrap_or(usize::MAX)
+        usize::from(self.inflight)
     }
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(crate) fn sendable_bytes(&self, window: &Window) -> usize {
-        self.queue.sendable_bytes(window.is_open() && self.flights.next().is_some())
+    pub(crate) fn sendable_bytes(&self) -> usize {
+        self.queue.sendable_bytes(self.window.is_open() && self.flights.next().is_some())
+    }
+
+    /// How many more could be delivered now and sent without waiting for an acknowledgement.
+    pub(crate) fn send_quota(&self) -> usize {
+        usize::from(self.window.left()).saturating_sub(self.queue.len())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -368,204 +428,15 @@ impl Outbound {
     pub(crate) fn shrink(&mut self) {
         self.flights.shrink();
         self.queue.shrink();
+        if let Some(journal) = &mut self.journal {
+            journal.shrink();
+        }
     }
 
     pub(crate) fn memory(&self) -> usize {
         let resend =
             self.resend.as_ref().map_or(0, |resend| size_of::<Resend>() + resend.0.capacity() * size_of::<PacketId>());
-        self.flights.memory() + self.queue.memory() + resend
+        let journal = self.journal.as_ref().map_or(0, |journal| journal.memory());
+        self.flights.memory() + self.queue.memory() + resend + journal
     }
-
-    fn begin_token(&mut self) -> PublishToken {
-        self.last_token = self.last_token.wrapping_add(1);
-        PublishToken(self.last_token)
-    }
-}
-
-// --- onto the wire ---------------------------------------------------------------------------------------------------
-
-impl Outbound {
-    /// Writes at most one packet: what is sent again, then what waits, QoS 0 past a full window (v5 [MQTT-4.9.0-3]).
-    pub(crate) fn transmit(
-        &mut self,
-        now: Instant,
-        limits: &mut Limits,
-        drops: &mut Drops,
-        out: &mut OutBuf,
-    ) -> Transmit {
-        if let Some(done) = self.transmit_again(now, limits, drops, out) {
-            return done;
-        }
-        // New messages come behind all that is sent again.
-        let ordered = if self.resend.is_none() { self.transmit_ordered(now, limits, drops, out) } else { None };
-        match ordered {
-            Some(done @ (Transmit::Wrote | Transmit::Full | Transmit::Empty)) => done,
-            // A place stands behind what was queued before it, QoS 0 included.
-            Some(Transmit::Place(place)) => match self.transmit_free(now, limits, drops, out) {
-                Transmit::Empty => Transmit::Place(place),
-                busy @ (Transmit::Wrote | Transmit::Full | Transmit::Place(_)) => busy,
-            },
-            None => self.transmit_free(now, limits, drops, out),
-        }
-    }
-
-    /// `None`: nothing is to be sent again, or the quota forbids it.
-    fn transmit_again(
-        &mut self,
-        now: Instant,
-        limits: &mut Limits,
-        drops: &mut Drops,
-        out: &mut OutBuf,
-    ) -> Option<Transmit> {
-        while let Some(&id) = self.resend.as_ref().and_then(|resend| resend.0.last()) {
-            let Some(flight) = self.flights.get_mut(id).filter(|flight| flight.stale) else {
-                self.done_again();
-                continue;
-            };
-            let written = match &flight.awaits {
-                Awaits::Puback(delivery) | Awaits::Pubrec(delivery) => {
-                    if !limits.window.is_open() {
-                        return None;
-                    }
-                    // v5 [MQTT-3.3.1-1], v4 [MQTT-3.3.1-1]: DUP 1. v5 [MQTT-4.3.3-7], v5 [MQTT-4.3.3-13]: expired or not.
-                    Outgoing::kept(delivery, now, Some(id), true).write(limits, out)
-                }
-                Awaits::Pubcomp => write_ack(AckKind::Pubrel, id, ReasonCode::SUCCESS, limits, out),
-                Awaits::Suback | Awaits::Unsuback => {
-                    self.done_again();
-                    continue;
-                }
-            };
-            match (written, &flight.awaits) {
-                (Written::Full, _) => return Some(Transmit::Full),
-                (Written::Wrote, Awaits::Puback(_) | Awaits::Pubrec(_)) => {
-                    limits.window.take();
-                    flight.counted = true;
-                }
-                // This connection takes smaller packets than the last: as if delivered (v5 [MQTT-3.1.2-25]).
-                (Written::Never, Awaits::Puback(_)) => {
-                    drops.too_large = drops.too_large.saturating_add(1);
-                    self.complete(id, &mut limits.window);
-                    continue;
-                }
-                // The peer may hold the identifier, so it is released, else its next message would pass for a repetition.
-                (Written::Never, Awaits::Pubrec(delivery)) => {
-                    drops.too_large = drops.too_large.saturating_add(1);
-                    self.bytes = self.bytes.saturating_sub(delivery.cost());
-                    flight.awaits = Awaits::Pubcomp;
-                    continue;
-                }
-                (Written::Wrote | Written::Never, Awaits::Pubcomp | Awaits::Suback | Awaits::Unsuback) => {}
-            }
-            flight.stale = false;
-            self.done_again();
-            return Some(Transmit::Wrote);
-        }
-        None
-    }
-
-    /// The last of what is to be sent again is done with.
-    fn done_again(&mut self) {
-        if let Some(resend) = &mut self.resend {
-            resend.0.pop();
-            if resend.0.is_empty() {
-                self.resend = None;
-            }
-        }
-    }
-
-    /// `None`: nothing waits in order, or it waits for the window.
-    fn transmit_ordered(
-        &mut self,
-        now: Instant,
-        limits: &mut Limits,
-        drops: &mut Drops,
-        out: &mut OutBuf,
-    ) -> Option<Transmit> {
-        loop {
-            let delivery = match self.queue.front()? {
-                Waiting::Place(place) => return Some(Transmit::Place(*place)),
-                Waiting::Delivery(_, delivery) => delivery,
-            };
-            let id = match delivery.qos {
-                Qos::AtMostOnce => None,
-                // v5 [MQTT-4.9.0-2], v5 [MQTT-3.3.4-7], v5 [MQTT-3.3.4-9]: at zero quota it waits.
-                Qos::AtLeastOnce | Qos::ExactlyOnce => Some(self.flights.next().filter(|_| limits.window.is_open())?),
-            };
-            match send(delivery, now, id, limits, drops, out) {
-                Written::Full => return Some(Transmit::Full),
-                // v5 [MQTT-3.1.2-25]: dropped for this client alone, and done; no identifier and no quota were spent.
-                Written::Never => self.forget_front(),
-                Written::Wrote => {
-                    self.begin(limits);
-                    return Some(Transmit::Wrote);
-                }
-            }
-        }
-    }
-
-    /// Moves the front of the queue, which was written, to where it awaits its answer.
-    fn begin(&mut self, limits: &mut Limits) {
-        let Some((token, delivery)) = self.queue.pop() else { return };
-        let awaits = match delivery.qos {
-            Qos::AtMostOnce => {
-                self.bytes = self.bytes.saturating_sub(delivery.cost());
-                return;
-            }
-            Qos::AtLeastOnce => Awaits::Puback(delivery),
-            Qos::ExactlyOnce => Awaits::Pubrec(delivery),
-        };
-        limits.window.take();
-        self.inflight += 1;
-        // v5 [MQTT-4.3.2-1], v5 [MQTT-4.3.3-1], v4 [MQTT-4.3.2-1], v4 [MQTT-4.3.3-1]: the identifier it was written with.
-        self.flights.insert(Flight { awaits, token, stale: false, counted: true });
-    }
-
-    fn forget_front(&mut self) {
-        if let Some((_, delivery)) = self.queue.pop() {
-            self.bytes = self.bytes.saturating_sub(delivery.cost());
-        }
-    }
-
-    fn transmit_free(&mut self, now: Instant, limits: &mut Limits, drops: &mut Drops, out: &mut OutBuf) -> Transmit {
-        while let Some(delivery) = self.queue.front_free() {
-            let size = delivery.cost();
-            let written = send(delivery, now, None, limits, drops, out);
-            if written == Written::Full {
-                return Transmit::Full;
-            }
-            self.queue.pop_free();
-            self.bytes = self.bytes.saturating_sub(size);
-            if written == Written::Wrote {
-                return Transmit::Wrote;
-            }
-        }
-        Transmit::Empty
-    }
-}
-
-/// Writes a new message, if it may be sent at all.
-fn send(
-    delivery: &Delivery,
-    now: Instant,
-    id: Option<PacketId>,
-    limits: &mut Limits,
-    drops: &mut Drops,
-    out: &mut OutBuf,
-) -> Written {
-    // v5 [MQTT-3.3.2-5]: whose expiry has come before it was sent.
-    if delivery.message.is_expired(now) {
-        drops.expired = drops.expired.saturating_add(1);
-        return Written::Never;
-    }
-    if !limits.may_send(delivery.qos, delivery.retain) {
-        drops.not_supported = drops.not_supported.saturating_add(1);
-        return Written::Never;
-    }
-    // v5 [MQTT-4.3.2-2], v5 [MQTT-4.3.3-2], v5 [MQTT-4.3.1-1]: DUP 0, whatever the publisher's was (v5 [MQTT-3.3.1-3]).
-    let written = Outgoing::kept(delivery, now, id, false).write(limits, out);
-    if written == Written::Never {
-        drops.too_large = drops.too_large.saturating_add(1);
-    }
-    written
 }

@@ -36,11 +36,49 @@ impl<T> PacketIds<T> {
         PacketId::new(after(self.first, position))
     }
 
+    /// The identifier that comes behind all those spanned, whether it can be given now or not.
+    pub(crate) fn upcoming(&self) -> Option<PacketId> {
+        PacketId::new(after(self.first, u16::try_from(self.entries.len()).ok()?))
+    }
+
     /// v5 [MQTT-2.2.1-3], v5 [MQTT-2.2.1-4], v4 [MQTT-2.3.1-2], v4 [MQTT-2.3.1-4]: an identifier that is free, never 0.
     pub(crate) fn insert(&mut self, entry: T) -> Option<PacketId> {
         let id = self.next()?;
         self.entries.push_back(Some(entry));
         Some(id)
+    }
+
+    /// Puts an entry under an identifier behind all those in use; `false`, and nothing is changed, if it does not come behind
+    /// them or if the span would be too large.
+    pub(crate) fn insert_at(&mut self, id: PacketId, entry: T) -> bool {
+        let fits = self.may_insert_at(id) && self.skip_to(id, Self::SPAN);
+        if fits {
+            self.entries.push_back(Some(entry));
+        }
+        fits
+    }
+
+    /// Whether [`insert_at`](Self::insert_at) would take it.
+    pub(crate) fn may_insert_at(&self, id: PacketId) -> bool {
+        self.entries.is_empty() || (self.entries.len()..Self::SPAN).contains(&distance(self.first, id))
+    }
+
+    /// Leaves out the identifiers up to `id`, which is the next one then; `false` if more than `span` would be spanned.
+    pub(crate) fn skip_to(&mut self, id: PacketId, span: usize) -> bool {
+        if self.entries.is_empty() {
+            self.first = id.get();
+            return true;
+        }
+        let distance = distance(self.first, id);
+        let fits = (self.entries.len()..=span).contains(&distance);
+        if fits {
+            self.entries.resize_with(distance, || None);
+        }
+        fits
+    }
+
+    pub(crate) fn get(&self, id: PacketId) -> Option<&T> {
+        self.entries.get(distance(self.first, id))?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, id: PacketId) -> Option<&mut T> {
@@ -68,6 +106,15 @@ impl<T> PacketIds<T> {
     /// Takes all out, in the order of their insertion.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
         self.entries.drain(..).flatten()
+    }
+
+    /// In the order of their insertion.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PacketId, &T)> {
+        let first = self.first;
+        self.entries
+            .iter()
+            .zip(0_u16..)
+            .filter_map(move |(entry, position)| Some((PacketId::new(after(first, position))?, entry.as_ref()?)))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -24,30 +24,54 @@ pub(crate) struct Queue {
     free_bytes: usize,
     /// The place given out next.
     next_place: u32,
+    last_token: u32,
 }
 
 /// What stands in the ordered lane.
 #[derive(Debug)]
 pub(crate) enum Waiting {
-    Delivery(PublishToken, Delivery),
+    Delivery(Entry),
     Place(Place),
 }
 
+/// A delivery in the ordered lane.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) token: PublishToken,
+    pub(crate) delivery: Delivery,
+    /// It was put in front of a place while changes were recorded: it is told when its turn comes.
+    pub(crate) late: bool,
+}
+
 impl Queue {
+    /// The token of the next delivery.
+    pub(crate) fn begin_token(&mut self) -> PublishToken {
+        self.last_token = self.last_token.wrapping_add(1);
+        self.last_token()
+    }
+
+    pub(crate) fn last_token(&self) -> PublishToken {
+        PublishToken(self.last_token)
+    }
+
+    pub(crate) fn set_last_token(&mut self, token: PublishToken) {
+        self.last_token = token.0;
+    }
+
     pub(crate) fn push(&mut self, token: PublishToken, delivery: Delivery) {
         if delivery.qos == Qos::AtMostOnce && self.lets_qos0_pass() {
             self.free_bytes += delivery.cost();
             self.free.push_back((token, delivery));
         } else {
             self.count(&delivery);
-            self.ordered.push_back(Waiting::Delivery(token, delivery));
+            self.ordered.push_back(Waiting::Delivery(Entry { token, delivery, late: false }));
         }
     }
 
     /// Puts a delivery in front of all others: it was there before them.
     pub(crate) fn push_front(&mut self, token: PublishToken, delivery: Delivery) {
         self.count(&delivery);
-        self.ordered.push_front(Waiting::Delivery(token, delivery));
+        self.ordered.push_front(Waiting::Delivery(Entry { token, delivery, late: false }));
     }
 
     /// The front of the ordered lane.
@@ -56,13 +80,31 @@ impl Queue {
     }
 
     /// Takes the delivery at the front of the ordered lane.
-    pub(crate) fn pop(&mut self) -> Option<(PublishToken, Delivery)> {
+    pub(crate) fn pop(&mut self) -> Option<Entry> {
         self.take_at(0)
     }
 
     /// The next QoS 0 delivery that waits for nobody.
     pub(crate) fn front_free(&self) -> Option<&Delivery> {
         self.free.front().map(|(_, delivery)| delivery)
+    }
+
+    /// Whether that one is older than `token`.
+    pub(crate) fn free_is_before(&self, token: PublishToken) -> bool {
+        self.free.front().is_some_and(|(free, _)| free.is_before(token))
+    }
+
+    /// The deliveries of the ordered lane, in order.
+    pub(crate) fn ordered(&self) -> impl Iterator<Item = &Entry> {
+        self.ordered.iter().filter_map(|waiting| match waiting {
+            Waiting::Delivery(entry) => Some(entry),
+            Waiting::Place(_) => None,
+        })
+    }
+
+    /// Whether nothing stands in the ordered lane.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.ordered.is_empty()
     }
 
     pub(crate) fn pop_free(&mut self) -> Option<(PublishToken, Delivery)> {
@@ -72,15 +114,15 @@ impl Queue {
     }
 
     /// The oldest delivery of both lanes.
-    pub(crate) fn pop_oldest(&mut self) -> Option<(PublishToken, Delivery)> {
+    pub(crate) fn pop_oldest(&mut self) -> Option<Entry> {
         let ordered = self.ordered.iter().enumerate().find_map(|(at, waiting)| match waiting {
-            Waiting::Delivery(token, _) => Some((at, *token)),
+            Waiting::Delivery(entry) => Some((at, entry.token)),
             Waiting::Place(_) => None,
         });
         match (ordered, self.free.front()) {
-            (Some((_, older)), Some((newer, _))) if newer.is_before(older) => self.pop_free(),
+            (Some((_, older)), Some((newer, _))) if newer.is_before(older) => self.pop_free_entry(),
             (Some((at, _)), _) => self.take_at(at),
-            (None, _) => self.pop_free(),
+            (None, _) => self.pop_free_entry(),
         }
     }
 
@@ -91,13 +133,13 @@ impl Queue {
     }
 
     /// Takes out every delivery that `wanted` says so of: those of the ordered lane, then those of the other.
-    pub(crate) fn take_if(&mut self, mut wanted: impl FnMut(&Delivery) -> bool) -> Vec<Delivery> {
+    pub(crate) fn take_if(&mut self, mut wanted: impl FnMut(&Delivery) -> bool) -> Vec<Entry> {
         let (mut taken, mut kept) = (Vec::new(), VecDeque::new());
         for waiting in core::mem::take(&mut self.ordered) {
             match waiting {
-                Waiting::Delivery(_, delivery) if wanted(&delivery) => {
-                    self.uncount(&delivery);
-                    taken.push(delivery);
+                Waiting::Delivery(entry) if wanted(&entry.delivery) => {
+                    self.uncount(&entry.delivery);
+                    taken.push(entry);
                 }
                 stays @ (Waiting::Delivery(..) | Waiting::Place(_)) => kept.push_back(stays),
             }
@@ -107,7 +149,7 @@ impl Queue {
         for (token, delivery) in core::mem::take(&mut self.free) {
             if wanted(&delivery) {
                 self.free_bytes = self.free_bytes.saturating_sub(delivery.cost());
-                taken.push(delivery);
+                taken.push(Entry { token, delivery, late: false });
             } else {
                 kept.push_back((token, delivery));
             }
@@ -130,10 +172,10 @@ impl Queue {
     }
 
     /// Puts a delivery in front of a place; `false` if the place is closed already.
-    pub(crate) fn fill_place(&mut self, place: Place, token: PublishToken, delivery: Delivery) -> bool {
+    pub(crate) fn fill_place(&mut self, place: Place, entry: Entry) -> bool {
         let Some(at) = self.position(place) else { return false };
-        self.count(&delivery);
-        self.ordered.insert(at, Waiting::Delivery(token, delivery));
+        self.count(&entry.delivery);
+        self.ordered.insert(at, Waiting::Delivery(entry));
         true
     }
 
@@ -168,6 +210,13 @@ impl Queue {
         self.ordered.capacity() * size_of::<Waiting>() + self.free.capacity() * size_of::<(PublishToken, Delivery)>()
     }
 
+    /// Takes the delivery `token` out of the ordered lane.
+    pub(crate) fn take(&mut self, token: PublishToken) -> Option<Entry> {
+        let is_it = |waiting: &Waiting| matches!(waiting, Waiting::Delivery(entry) if entry.token == token);
+        let at = self.ordered.iter().position(is_it)?;
+        self.take_at(at)
+    }
+
     /// Bytes of what could go out now if there were room: all of it, or QoS 0 alone while the window is full.
     pub(crate) fn sendable_bytes(&self, window_is_open: bool) -> usize {
         self.free_bytes + if window_is_open { self.ordered_bytes } else { 0 }
@@ -189,11 +238,15 @@ impl Queue {
         if self.ordered.front().is_some_and(is_it) { Some(0) } else { self.ordered.iter().rposition(is_it) }
     }
 
-    fn take_at(&mut self, at: usize) -> Option<(PublishToken, Delivery)> {
+    fn take_at(&mut self, at: usize) -> Option<Entry> {
         let Some(Waiting::Delivery(..)) = self.ordered.get(at) else { return None };
-        let Some(Waiting::Delivery(token, delivery)) = self.ordered.remove(at) else { return None };
-        self.uncount(&delivery);
-        Some((token, delivery))
+        let Some(Waiting::Delivery(entry)) = self.ordered.remove(at) else { return None };
+        self.uncount(&entry.delivery);
+        Some(entry)
+    }
+
+    fn pop_free_entry(&mut self) -> Option<Entry> {
+        self.pop_free().map(|(token, delivery)| Entry { token, delivery, late: false })
     }
 
     /// A delivery left the ordered lane.

@@ -24,8 +24,6 @@ use crate::{Delivery, PublishToken, QueueFull, QueueLimits};
 pub struct Session {
     pub(crate) outbound: Outbound,
     pub(crate) received: Received,
-    /// The client's end: a CONNECT was made of this session, so that a server may have kept its part.
-    pub(crate) known: bool,
 }
 
 /// A place in a session's queue that the host holds open: deliveries behind it wait until it is closed.
@@ -53,7 +51,9 @@ impl Session {
     /// A session whose other half a server may have kept, though nothing is left of this one: what a client has after a
     /// restart. With [`Session::new`] a server that claims to know the session is refused (v5 [MQTT-3.2.2-4]).
     pub fn resumable() -> Self {
-        Self { known: true, ..Self::default() }
+        let mut session = Self::default();
+        session.outbound.known = true;
+        session
     }
 
     /// Queues a delivery (while offline; a live connection has its own `deliver`).

@@ -32,6 +32,25 @@ impl Instant {
     }
 }
 
+/// Which Unix time the host's zero is: records that outlive a process carry Unix time, everything else the host's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Epoch(u64);
+
+impl Epoch {
+    /// [`Instant::ZERO`] is `ms` milliseconds after 1970-01-01 00:00 UTC.
+    pub const fn from_unix_millis(ms: u64) -> Self {
+        Self(ms)
+    }
+    /// The Unix time of a moment, in milliseconds.
+    pub const fn to_unix_millis(self, at: Instant) -> u64 {
+        self.0.saturating_add(at.0)
+    }
+    /// The moment of a Unix time in milliseconds; [`Instant::ZERO`] for all that came before.
+    pub const fn from_unix(self, ms: u64) -> Instant {
+        Instant(ms.saturating_sub(self.0))
+    }
+}
+
 impl core::ops::Add<Duration> for Instant {
     type Output = Self;
     fn add(self, by: Duration) -> Self {

@@ -2,7 +2,7 @@
 use super::{Connection, Forwarded, State};
 use crate::outgoing::{Outgoing, Written};
 use crate::{
-    Accept, AckToken, AliasError, Delivery, Instant, Message, Place, Publication, PublishError, PublishToken,
+    Accept, AckToken, AliasError, Change, Delivery, Instant, Message, Place, Publication, PublishError, PublishToken,
     QueueFull, QueueLimits, RequestError, RequestToken, ServerConfig, Session, handshake, requests,
 };
 use mqtt_codec::{OutBuf, Properties, Property, Qos, ReasonCode, Role, Subscription, TopicFilter};
@@ -16,13 +16,13 @@ impl Connection {
     /// The acknowledgement passes the message to the host: until then the peer will send it again on its next connection.
     /// A `reason` of 0x80 or above refuses the message (5.0; before, it is acknowledged and the host drops it).
     pub fn acknowledge(&mut self, token: AckToken, reason: ReasonCode) {
-        self.inbound.acknowledge(token, reason, &mut self.session.received, self.limits.version);
+        self.inbound.acknowledge(token, reason, &mut self.session, self.limits.version);
     }
 
     /// Makes a QoS 2 message the host's own before it is answered, for hosts that hand it on first and answer when it is stored: if the
     /// connection ends in between, its repetition is answered and not handed out again. A stale token does nothing.
     pub fn take(&mut self, token: AckToken) {
-        self.inbound.take(token, &mut self.session.received);
+        self.inbound.take(token, &mut self.session);
     }
 
     /// Says goodbye: queues DISCONNECT (5.0, or a client of any version) and goes to [`State::Closing`]. Queued messages stay in the session.
@@ -41,6 +41,16 @@ impl Connection {
             }
         }
         self.state = State::Closing;
+    }
+
+    /// As [`Session::poll_change`]: the next change of what is kept, while changes are recorded.
+    pub fn poll_change(&mut self) -> Option<(u64, Change)> {
+        self.session.poll_change()
+    }
+
+    /// As [`Session::stored`]: what waited for these changes goes out with the next [`poll_transmit`](Self::poll_transmit).
+    pub fn stored(&mut self, up_to: u64) {
+        self.session.stored(up_to);
     }
 
     /// What outlives the connection.
@@ -73,7 +83,7 @@ impl Connection {
             exchange.accept();
         }
         // v5 [MQTT-3.1.2-5], v5 [MQTT-3.1.2-23], v4 [MQTT-3.1.2-4]: the session goes on.
-        self.session.outbound.resume(&self.limits.window);
+        self.session.outbound.resume(self.limits.send_maximum);
         self.keep_alive.start(now, keep_alive);
         self.state = State::Connected;
     }

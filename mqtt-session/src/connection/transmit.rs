@@ -19,6 +19,9 @@ impl Connection {
     }
 
     fn transmit(&mut self, now: Instant, out: &mut OutBuf) -> Transmit {
+        if self.state == State::Connected && self.session.outbound.has_released() {
+            self.say_released();
+        }
         if !self.control.is_empty() {
             match self.control.transmit(out) {
                 Written::Wrote => return Transmit::Wrote,
