@@ -347,15 +347,7 @@ impl Outbound {
     }
 
     pub(crate) fn take_shared(&mut self, number: u64) -> Vec<Delivery> {
-        let mut taken = self.take_unsent_if(|delivery| delivery.share() == Some(number));
-        for Entry { token, delivery, late } in self.queue.take_if(|delivery| delivery.share() == Some(number)) {
-            self.bytes = self.bytes.saturating_sub(delivery.cost());
-            if !late && self.records(&delivery) {
-                self.note(|| Change::Dropped { token });
-            }
-            taken.push(delivery);
-        }
-        taken
+        self.take_waiting(|delivery| delivery.share() == Some(number))
     }
 
     /// Takes out what `keep` does not want of what is still to be sent, or to be sent again; how much that was.
@@ -373,13 +365,29 @@ impl Outbound {
             // The peer may hold the identifier, so it is released, else its next message would pass for a repetition.
             if release && let Some(flight) = self.flights.get_mut(id) {
                 flight.awaits = Awaits::Pubcomp;
+                self.note(|| Change::Released { id });
             } else if self.flights.remove(id).is_some() {
                 self.inflight = self.inflight.saturating_sub(1);
+                self.note(|| Change::Finished { id });
             }
         }
-        let waiting = self.queue.take_if(|delivery| !keep(delivery));
-        self.bytes = self.bytes.saturating_sub(waiting.iter().map(Delivery::cost).sum());
-        unwanted.len() + waiting.len()
+        if let Some(journal) = &mut self.journal {
+            journal.hold_resend(); // nor is a PUBREL of these sent before they are stored
+        }
+        unwanted.len() + self.take_waiting(|delivery| !keep(delivery)).len()
+    }
+
+    /// Takes out of what was never sent, in its order.
+    fn take_waiting(&mut self, mut wanted: impl FnMut(&Delivery) -> bool) -> Vec<Delivery> {
+        let mut taken = self.take_unsent_if(&mut wanted);
+        for Entry { token, delivery, late } in self.queue.take_if(wanted) {
+            self.bytes = self.bytes.saturating_sub(delivery.cost());
+            if !late && self.records(&delivery) {
+                self.note(|| Change::Dropped { token });
+            }
+            taken.push(delivery);
+        }
+        taken
     }
 
     pub(crate) fn last_token(&self) -> PublishToken {

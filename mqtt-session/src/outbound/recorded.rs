@@ -173,7 +173,7 @@ impl Outbound {
     }
 
     /// Takes out those that have their identifier and were not sent, as far as they are wanted.
-    pub(super) fn take_unsent_if(&mut self, wanted: impl Fn(&Delivery) -> bool) -> Vec<Delivery> {
+    pub(super) fn take_unsent_if(&mut self, mut wanted: impl FnMut(&Delivery) -> bool) -> Vec<Delivery> {
         let mut taken = Vec::new();
         let mut unsent = self.journal.as_mut().map(|journal| journal.take_unsent()).unwrap_or_default();
         unsent.retain(|&Unsent { id, .. }| {

@@ -10,7 +10,13 @@ use mqtt_codec::{AckKind, OutBuf, PacketId, Qos, ReasonCode};
 
 impl Outbound {
     /// Writes at most one packet: what is sent again, then what waits, QoS 0 past a full window (v5 [MQTT-4.9.0-3]).
-    pub(crate) fn transmit(&mut self, now: Instant, limits: &mut Limits, drops: &mut Drops, out: &mut OutBuf) -> Transmit {
+    pub(crate) fn transmit(
+        &mut self,
+        now: Instant,
+        limits: &mut Limits,
+        drops: &mut Drops,
+        out: &mut OutBuf,
+    ) -> Transmit {
         if let Some(done) = self.transmit_again(now, limits, drops, out) {
             return done;
         }
