@@ -1,10 +1,10 @@
-//! A client on a blocking socket: moves bytes between [`Connection`] and [`TcpStream`] and keeps the time for it.
+//! A client on a blocking [wire]: moves bytes between it and [`Connection`], and keeps the time.
+use crate::wire::{self, Endpoint, Reading, Writing};
 use crate::words;
 use mqtt_codec::{Connack, Connect, OutBuf, Packet, Property, Reader, ReasonCode, Role, Version};
 use mqtt_session::{Connection, Event, Instant, ProtocolError, Session, Transmit};
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::io::{self, ErrorKind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub struct Client {
     connection: Connection,
     reader: Reader,
     /// For writing; a thread of its own reads.
-    stream: TcpStream,
+    wire: Writing,
     input: Receiver<Input>,
     waker: Waker,
     version: Version,
@@ -100,21 +100,20 @@ impl Client {
     ///
     /// # Errors
     /// The host is not found, or nobody listens there.
-    pub fn open(host: &str, port: u16, connect: &Connect<'_>, debug: bool) -> Result<Self, Failure> {
+    pub fn open(endpoint: &Endpoint, connect: &Connect<'_>, debug: bool) -> Result<Self, Failure> {
         let zero = std::time::Instant::now();
         // this process knows nothing of a session that an earlier one may have left with the broker
         let session = if connect.clean_start { Session::new() } else { Session::resumable() };
         let connection = Connection::client(Instant::ZERO, connect, session).map_err(|error| {
             Failure::Other(format!("CONNECT cannot be sent at {}: {error}", words::version(connect.version)))
         })?;
-        let stream =
-            open(host, port).map_err(|error| Failure::Other(format!("cannot connect to {host}:{port}: {error}")))?;
+        let (reading, wire) = wire::open(endpoint, PATIENCE)
+            .map_err(|error| Failure::Other(format!("cannot connect to {endpoint}: {error}")))?;
         let reader = connection.reader();
         let (sender, input) = sync_channel(READ_AHEAD);
         let waker = Waker(sender.clone());
-        let reading = stream.try_clone().map_err(|error| lost(&error))?;
         thread::spawn(move || read(reading, &sender));
-        Ok(Self { connection, reader, stream, input, waker, version: connect.version, zero, debug })
+        Ok(Self { connection, reader, wire, input, waker, version: connect.version, zero, debug })
     }
 
     /// The state machine, for commands; the next [`turn`](Self::turn) sends what they queue.
@@ -165,7 +164,7 @@ impl Client {
         self.connection.disconnect(now, ReasonCode::SUCCESS, properties);
         self.flush()?;
         let end = self.now() + PATIENCE;
-        let _ = self.stream.shutdown(Shutdown::Write);
+        self.wire.finish();
         while self.now() < end {
             match self.wait(Some(end)) {
                 Ok(Some(bytes)) if bytes.is_empty() => break,
@@ -258,47 +257,22 @@ impl Client {
                 eprintln!("-> {}", words::packet(&packet));
             }
         }
-        self.stream.write_all(&bytes).map_err(|error| lost(&error))
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        // ends the thread that reads, if the broker has not done so
-        let _ = self.stream.shutdown(Shutdown::Both);
+        self.wire.write_all(&bytes).map_err(|error| lost(&error))
     }
 }
 
 /// Reads until the connection ends, or nobody is there any more to take what is read.
-fn read(mut stream: TcpStream, input: &SyncSender<Input>) {
-    let mut bytes = vec![0; 16 << 10];
+fn read(mut wire: Reading, input: &SyncSender<Input>) {
     loop {
-        let read = match stream.read(&mut bytes) {
-            Ok(count) => Ok(bytes.get(..count).unwrap_or_default().to_vec()),
+        let read = match wire.read() {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => Err(error),
+            read => read,
         };
         let ended = !matches!(&read, Ok(bytes) if !bytes.is_empty());
         if input.send(Input::Read(read)).is_err() || ended {
             return;
         }
     }
-}
-
-/// v4 [MQTT-7.1.2-1]: over TCP.
-fn open(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut last = ErrorKind::NotFound.into();
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 fn refused(connack: &Connack<'_>, version: Version) -> Failure {

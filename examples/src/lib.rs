@@ -4,4 +4,5 @@ pub mod client;
 pub mod options;
 pub mod output;
 pub mod properties;
+pub mod wire;
 pub mod words;

@@ -1,9 +1,11 @@
 //! The command line that `pub` and `sub` share; letters mean what they mean to `mosquitto_pub` and `mosquitto_sub`.
 use crate::client::Failure;
 use crate::properties::{Command, Given};
+use crate::wire::{Endpoint, Place, Tls};
 use clap::{ArgAction, Args, Parser};
 use mqtt_codec::topic::{TopicFilter, TopicName};
 use mqtt_codec::{Connect, Properties, Property, Qos, Utf8, Version, Will};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// How to reach the broker, and as whom.
@@ -12,9 +14,27 @@ pub struct Options {
     /// The host to connect to
     #[arg(short = 'h', long, default_value = "localhost")]
     pub host: String,
-    /// The port to connect to
-    #[arg(short = 'p', long, default_value_t = 1883)]
-    pub port: u16,
+    /// The port to connect to: 1883 if not given, 8883 under TLS, 8083 with WebSocket, 8084 with both
+    #[arg(short = 'p', long)]
+    pub port: Option<u16>,
+    /// The unix socket to connect to, in place of host and port
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port"])]
+    pub unix: Option<PathBuf>,
+    /// Connect under TLS, to a broker whose certificate one of these authorities has signed (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub cafile: Option<PathBuf>,
+    /// The certificate to show the broker (PEM)
+    #[arg(long, value_name = "FILE", requires_all = ["cafile", "key"])]
+    pub cert: Option<PathBuf>,
+    /// The private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// Do not check that the broker's certificate is for this host
+    #[arg(long, requires = "cafile")]
+    pub insecure: bool,
+    /// Connect by WebSocket, path /mqtt
+    #[arg(long)]
+    pub ws: bool,
     /// Quality of service: 0, 1 or 2
     #[arg(short = 'q', long, default_value = "0", value_parser = qos)]
     pub qos: Qos,
@@ -69,6 +89,26 @@ impl Options {
     /// The identifier given, or one made of `program` and the process number: short enough for MQTT 3.1.
     pub fn client_id(&self, program: &str) -> String {
         self.id.clone().unwrap_or_else(|| format!("mqttkit-{program}-{}", std::process::id()))
+    }
+
+    /// Where the broker is and how it is spoken to.
+    pub fn endpoint(&self) -> Endpoint {
+        let tls = self.cafile.as_ref().map(|authorities| Tls {
+            authorities: authorities.clone(),
+            own: self.cert.clone().zip(self.key.clone()),
+            any_host: self.insecure,
+        });
+        let usual = match (&tls, self.ws) {
+            (None, false) => 1883,
+            (Some(_), false) => 8883,
+            (None, true) => 8083,
+            (Some(_), true) => 8084,
+        };
+        let place = match &self.unix {
+            Some(path) => Place::Unix(path.clone()),
+            None => Place::Host(self.host.clone(), self.port.unwrap_or(usual)),
+        };
+        Endpoint { place, tls, websocket: self.ws }
     }
 
     /// The properties given with `-D`, of the packets that the program sends beside CONNECT with its will, and DISCONNECT.

@@ -66,6 +66,32 @@ fn a_thermostat_made_with_paho_hears_its_own_message_once_and_has_it_acknowledge
 }
 
 #[test]
+fn each_client_finds_its_way_over_tls_and_websocket() {
+    // v5 [MQTT-6.0.0-2] [MQTT-6.0.0-4] v4 [MQTT-6.0.0-2] [MQTT-6.0.0-4]: as each of them frames its packets
+    for (more, tls, websocket) in
+        [("TLS", true, false), ("websocket = true", false, true), ("websocket = true, TLS", true, true)]
+    {
+        let (broker, authority) = Broker::over(more);
+        let everyone = everyone_at(&[Kind::Paho1, Kind::Paho2, Kind::Npm, Kind::Mosquitto, Kind::Ours]);
+        // Debian's mosquitto_sub knows no WebSocket
+        let able: Vec<_> = everyone.into_iter().filter(|row| row.kind != Kind::Mosquitto || !websocket).collect();
+        rows(&able, |row| {
+            let options = |what: &str| {
+                let authority = tls.then(|| authority.clone());
+                Options { authority, websocket, ..Options::new(row.id(what)) }
+            };
+            let topic = row.topic("over");
+            let mut subscriber = row.subscribe(broker.address(), &options("osub"), &[(&topic, 2)]).unwrap();
+            for (qos, payload) in [(0, "short".to_owned()), (1, "long ".repeat(20_000)), (2, "two".to_owned())] {
+                let message = Message::new(&topic, &payload, qos);
+                row.publish(broker.address(), &options("opub"), &message).unwrap();
+                assert!(subscriber.message() == message, "{more}, QoS {qos}");
+            }
+        });
+    }
+}
+
+#[test]
 fn each_client_receives_what_it_publishes_at_every_qos() {
     // over TCP: v5 [MQTT-4.2.0-1] v4 [MQTT-7.1.1-1] [MQTT-7.1.2-1]
     let broker = Broker::start();

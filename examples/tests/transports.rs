@@ -446,3 +446,67 @@ fn nobody_comes_past_the_proxy() {
     tls.sock.write_all(b"PROXY UNKNOWN\r\n").unwrap();
     assert_eq!(Client(tls).send(&connect(4, "c", None)).packet(), ACCEPTED);
 }
+
+/// Has `sub` wait for a message that `pub` sends, both told `how` to reach the broker.
+fn pub_and_sub_meet(how: &[&str]) {
+    let (sub, publish) = (env!("CARGO_BIN_EXE_sub"), env!("CARGO_BIN_EXE_pub"));
+    let mut subscriber = Program::start(sub, &[how, &["-t", "t", "-C", "1", "-d"]].concat());
+    let mut log = BufReader::new(subscriber.0.stderr.take().unwrap()).lines();
+    assert!(log.any(|line| line.unwrap().contains("SUBACK")), "{how:?}");
+    let publisher = Program::start(publish, &[how, &["-t", "t", "-m", "hello", "-q", "1"]].concat());
+    let (code, said) = publisher.outcome();
+    assert_eq!(code, 0, "{how:?}: {said}");
+    let mut heard = String::new();
+    subscriber.0.stdout.take().unwrap().read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "hello\n", "{how:?}");
+    assert_eq!(subscriber.0.wait().unwrap().code(), Some(0), "{how:?}");
+}
+
+#[test]
+fn pub_and_sub_know_every_transport() {
+    let authority = Authority::new("pub-sub");
+    for name in ["server", "ada"] {
+        authority.sign(name);
+    }
+    let [ca, cert, key] = ["ca.pem", "ada.pem", "ada.key"].map(|name| authority.path(name).display().to_string());
+    let tls = ["--cafile", &ca, "--cert", &cert, "--key", &key];
+    for (more, how) in [
+        ("tls = { TLS, client_ca = \"ca.pem\" }", &tls[..]),
+        ("websocket = true", &["--ws"]),
+        ("websocket = true, tls = { TLS, client_ca = \"ca.pem\" }", &[&tls[..], &["--ws"]].concat()),
+    ] {
+        let (_broker, address) = authority.broker(more);
+        let port = address.port().to_string();
+        pub_and_sub_meet(&[&["-h", "localhost", "-p", &port], how].concat());
+    }
+    #[cfg(unix)]
+    {
+        let path = std::env::temp_dir().join(format!("mqttkit-pub-sub-{}.sock", std::process::id()));
+        let (_broker, _) = Program::serve_at(BROKER, &["--listen", &format!("unix:{}", path.display())]);
+        pub_and_sub_meet(&["--unix", path.to_str().unwrap()]);
+        let _ = fs::remove_file(path);
+    }
+}
+
+#[test]
+fn pub_trusts_no_broker_that_its_authority_did_not_sign() {
+    let authority = Authority::new("pub-trust");
+    authority.sign("server");
+    let stranger = Authority::new("pub-stranger");
+    let (_broker, address) = authority.broker("tls = { TLS }");
+    let port = address.port().to_string();
+    let publish = |host: &str, ca: PathBuf, more: &[&str]| {
+        let ca = ca.display().to_string();
+        let arguments = [&["-h", host, "-p", &port, "--cafile", &ca, "-t", "t", "-m", "x"], more].concat();
+        Program::start(env!("CARGO_BIN_EXE_pub"), &arguments).outcome()
+    };
+    assert_eq!(publish("localhost", authority.path("ca.pem"), &[]).0, 0);
+    let (code, said) = publish("localhost", stranger.path("ca.pem"), &[]);
+    assert!(code == 1 && said.contains("certificate"), "{said}");
+    // the certificate is for localhost
+    let (code, said) = publish("127.0.0.1", authority.path("ca.pem"), &[]);
+    assert!(code == 1 && said.contains("certificate"), "{said}");
+    assert_eq!(publish("127.0.0.1", authority.path("ca.pem"), &["--insecure"]).0, 0);
+    let (code, said) = publish("localhost", authority.path("nowhere.pem"), &[]);
+    assert!(code == 1 && said.contains("nowhere.pem"), "{said}");
+}

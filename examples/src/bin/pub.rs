@@ -80,8 +80,8 @@ fn publish(arguments: Arguments) -> Result<(), Failure> {
     let given = options.properties(&[Command::Publish])?;
     let whole = what.whole()?;
     let id = options.client_id("pub");
-    let mut client = options
-        .with_connect(&id, &given, |connect| Client::open(&options.host, options.port, connect, options.debug))?;
+    let mut client =
+        options.with_connect(&id, &given, |connect| Client::open(&options.endpoint(), connect, options.debug))?;
     let mut connected = false;
     while !connected {
         client.turn(None, |event| {

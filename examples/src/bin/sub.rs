@@ -67,8 +67,8 @@ fn subscribe(arguments: Arguments) -> Result<(), Failure> {
     let given_up = parsed(&arguments.unsubscribe)?;
     let given = options.properties(&[Command::Subscribe, Command::Unsubscribe])?;
     let id = options.client_id("sub");
-    let mut client = options
-        .with_connect(&id, &given, |connect| Client::open(&options.host, options.port, connect, options.debug))?;
+    let mut client =
+        options.with_connect(&id, &given, |connect| Client::open(&options.endpoint(), connect, options.debug))?;
     let stopped = stop_on_signal(&client).map_err(|error| Failure::Other(format!("no signals: {error}")))?;
 
     let end = arguments.wait.map(|seconds| client.now().plus_secs(seconds));

@@ -6,6 +6,7 @@
 // It ends with the code of the CONNACK when it is refused, with 1 when the connection is lost (unless --reconnect).
 "use strict";
 
+const fs = require("node:fs");
 const { createRequire } = require("node:module");
 const path = require("node:path");
 const { parseArgs } = require("node:util");
@@ -21,6 +22,8 @@ const { values: args, positionals } = parseArgs({
     id: { type: "string", default: "" },
     keep: { type: "boolean", default: false },
     reconnect: { type: "boolean", default: false },
+    cafile: { type: "string" },
+    ws: { type: "boolean", default: false },
     user: { type: "string" },
     password: { type: "string" },
     "will-topic": { type: "string" },
@@ -50,6 +53,13 @@ const options = {
 };
 if (version === 5 && args.keep) {
   options.properties = { sessionExpiryInterval: 600 };
+}
+options.protocol = (args.ws ? "ws" : "mqtt") + (args.cafile === undefined ? "" : "s");
+if (args.cafile !== undefined) {
+  options.ca = fs.readFileSync(args.cafile);
+}
+if (args.ws) {
+  options.path = "/mqtt";
 }
 if (args.user !== undefined) {
   options.username = args.user;

@@ -25,6 +25,8 @@ def arguments():
     parser.add_argument("--id", default="")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--reconnect", action="store_true")
+    parser.add_argument("--cafile")
+    parser.add_argument("--ws", action="store_true")
     parser.add_argument("--user")
     parser.add_argument("--password")
     parser.add_argument("--will-topic")
@@ -59,6 +61,7 @@ class Agent:
         self.args = args
         self.started = False
         settings = {"client_id": args.id, "protocol": args.version}
+        settings["transport"] = "websockets" if args.ws else "tcp"
         if args.version < 5:
             settings["clean_session"] = not args.keep
         if hasattr(mqtt, "CallbackAPIVersion"):
@@ -75,6 +78,8 @@ class Agent:
             "message", message.topic, message.qos, int(message.retain), message.payload.decode()
         )
         self.client.reconnect_delay_set(1, 1)
+        if args.cafile is not None:
+            self.client.tls_set(ca_certs=args.cafile)
         if args.user is not None:
             self.client.username_pw_set(args.user, args.password)
         if args.will_topic:

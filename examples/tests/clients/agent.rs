@@ -155,6 +155,10 @@ fn command_line(row: Row, what: &str, broker: SocketAddr, options: &Options) -> 
         command.args(["-i", &options.id]);
     }
     command.args(options.keep.then_some("-c"));
+    if let Some(authority) = &options.authority {
+        command.arg("--cafile").arg(authority);
+    }
+    command.args(options.websocket.then_some("--ws"));
     if let Some((user, password)) = options.user {
         command.args(["-u", user, "-P", password]);
     }
@@ -176,6 +180,10 @@ fn scripted(row: Row, what: &str, broker: SocketAddr, options: &Options) -> Comm
     command.args(["--host", &broker.ip().to_string(), "--port", &broker.port().to_string()]);
     command.args(["--version", &row.version.level().to_string(), "--id", &options.id]);
     command.args(options.keep.then_some("--keep"));
+    if let Some(authority) = &options.authority {
+        command.arg("--cafile").arg(authority);
+    }
+    command.args(options.websocket.then_some("--ws"));
     command.args(options.reconnect.then_some("--reconnect"));
     if let Some((user, password)) = options.user {
         command.args(["--user", user, "--password", password]);

@@ -66,6 +66,33 @@ impl Broker {
         Some(Self { address, _process: Some(Mutex::new(process)) })
     }
 
+    /// Ours with one listener, as `more` has it beside its address; TLS stands for a certificate for 127.0.0.1, and `authority` for who signed it.
+    pub fn over(more: &str) -> (Self, PathBuf) {
+        let folder = TemporaryFile::new("tls").0.clone();
+        std::fs::create_dir_all(&folder).unwrap();
+        let issuer_key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+        params.distinguished_name.push(rcgen::DnType::CommonName, "the test's own authority");
+        let issuer = rcgen::CertifiedIssuer::self_signed(params, issuer_key).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        let write = |name: &str, text: String| std::fs::write(folder.join(name), text).unwrap();
+        write("ca.pem", issuer.pem());
+        write("server.pem", certificate.pem());
+        write("server.key", key.serialize_pem());
+        let more = more.replace("TLS", "tls = { certificate = \"server.pem\", key = \"server.key\" }");
+        write("broker.toml", format!("listen = [{{ address = \"127.0.0.1:0\", {more} }}]\n"));
+        let mut process =
+            Process::spawn(Command::new(env!("CARGO_BIN_EXE_broker")).arg("--config").arg(folder.join("broker.toml")));
+        let address = process.find("a line `listening on ADDRESS (..)`", |line| {
+            line.strip_prefix("listening on ")?.split(' ').next()?.parse().ok()
+        });
+        (Self { address, _process: Some(Mutex::new(process)) }, folder.join("ca.pem"))
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

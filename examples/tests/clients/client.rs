@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -178,6 +179,10 @@ pub struct Options {
     pub user: Option<(&'static str, &'static str)>,
     /// The will.
     pub will: Option<Message>,
+    /// Under TLS, to a broker whose certificate this authority has signed.
+    pub authority: Option<PathBuf>,
+    /// In WebSocket frames.
+    pub websocket: bool,
 }
 
 impl Options {
