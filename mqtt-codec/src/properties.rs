@@ -169,7 +169,7 @@ impl<'a> Properties<'a> {
     }
 
     /// Reads a section with its length, and judges all of it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn decode(cursor: &mut Cursor<'a>, packet: Kinds, from: Role) -> Parsed<Self> {
         let len = cursor.vbi()?;
         if len == 0 {

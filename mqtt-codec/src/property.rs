@@ -180,43 +180,113 @@ const fn by_id() -> [Option<Row>; 64] {
     rows
 }
 
+/// The forms by identifier, for the hot path; that of an unknown one is never asked for.
+static FORMS: [Form; 64] = forms();
+
+#[expect(clippy::indexing_slicing, reason = "runs at compile time, where it cannot panic unseen")]
+const fn forms() -> [Form; 64] {
+    let mut forms = [Form::Binary; 64];
+    let mut i = 0;
+    while i < PROPERTIES.len() {
+        forms[PROPERTIES[i].id as usize] = PROPERTIES[i].form;
+        i += 1;
+    }
+    forms
+}
+
 #[inline]
 fn row_of(id: u8) -> Option<&'static Row> {
     static ROWS: [Option<Row>; 64] = BY_ID;
     ROWS.get(usize::from(id))?.as_ref()
 }
 
+/// Sets of properties, a bit for each identifier, by packet.
+struct Sets {
+    /// Where they may be.
+    packets: [u64; 16],
+    /// Where they may be more than once.
+    repeats: [u64; 16],
+    /// Those of the packet that a client may not send, and a server.
+    barred: [[u64; 16]; 2],
+}
+
+static SETS: Sets = sets();
+
+#[expect(clippy::indexing_slicing, reason = "runs at compile time, where it cannot panic unseen")]
+const fn sets() -> Sets {
+    let mut sets = Sets { packets: [0; 16], repeats: [0; 16], barred: [[0; 16]; 2] };
+    let mut i = 0;
+    while i < PROPERTIES.len() {
+        let row = PROPERTIES[i];
+        let mut packet = 0;
+        while packet < 16 {
+            sets.packets[packet] |= ((row.packets >> packet & 1) as u64) << (row.id as u8);
+            sets.repeats[packet] |= ((row.repeats >> packet & 1) as u64) << (row.id as u8);
+            if let Some((role, packets, _)) = row.barred {
+                sets.barred[role as usize][packet] |= ((packets >> packet & 1) as u64) << (row.id as u8);
+            }
+            packet += 1;
+        }
+        i += 1;
+    }
+    sets
+}
+
+const fn bit(id: PropertyId) -> u64 {
+    1 << (id as u8)
+}
+
 /// Keeps account of what is there already.
-#[derive(Default)]
-struct Seen(u64);
+struct Seen {
+    /// What may come.
+    open: u64,
+    /// What may come again.
+    repeats: u64,
+    seen: u64,
+}
 
 impl Seen {
-    /// Notes one property of `packet`; the rule it breaks by being there.
+    /// `from`: its end is not known when a packet is encoded; then what only one end may send is not judged.
     #[inline]
-    fn note(&mut self, row: &Row, packet: Kinds, from: Option<Role>) -> Result<(), &'static Rule> {
-        // v5 [X5-PROP-1]: a property of another packet cannot be read, any more than an unknown one.
-        if row.packets & packet == 0 {
-            return Err(&rules::PROPERTY_PACKET);
+    fn new(packet: Kinds, from: Option<Role>) -> Self {
+        let of = |sets: &[u64; 16]| sets.get(packet.trailing_zeros() as usize).copied().unwrap_or_default();
+        let [client, server] = &SETS.barred;
+        let barred = match from {
+            Some(Role::Client) => of(client),
+            Some(Role::Server) => of(server),
+            None => 0,
+        };
+        Self { open: of(&SETS.packets) & !barred, repeats: of(&SETS.repeats), seen: 0 }
+    }
+
+    /// Notes one property; `false` if it breaks a rule by being there.
+    #[inline]
+    fn note(&mut self, id: u8) -> bool {
+        let bit = 1_u64.checked_shl(id.into()).unwrap_or_default();
+        let fits = self.open & bit != 0;
+        self.seen |= bit;
+        self.open &= !bit | self.repeats;
+        fits
+    }
+
+    /// The rule that the property breaks by being there.
+    #[cold]
+    fn broken(id: u8, packet: Kinds, from: Option<Role>) -> &'static Rule {
+        match row_of(id) {
+            Some(Row { barred: Some((role, packets, rule)), .. }) if packets & packet != 0 && from == Some(*role) => {
+                rule
+            }
+            // v5 [X5-PROP-2]: only some may be repeated. v5 [X5-PROP-3]: the order is free.
+            Some(row) if row.packets & packet != 0 => &rules::PROPERTY_TWICE,
+            // v5 [X5-PROP-1]: a property of another packet cannot be read, any more than an unknown one.
+            _ => &rules::PROPERTY_PACKET,
         }
-        let bit = 1 << (row.id as u8);
-        // v5 [X5-PROP-2]: only some may be repeated. v5 [X5-PROP-3]: the order is free.
-        if self.0 & bit != 0 && row.repeats & packet == 0 {
-            return Err(&rules::PROPERTY_TWICE);
-        }
-        if let Some((role, packets, rule)) = row.barred
-            && packets & packet != 0
-            && from == Some(role)
-        {
-            return Err(rule);
-        }
-        self.0 |= bit;
-        Ok(())
     }
 
     /// The rule broken by what is not there.
     #[inline]
     fn finish(&self, packet: Kinds) -> Result<(), &'static Rule> {
-        let has = |id: PropertyId| self.0 & (1 << (id as u8)) != 0;
+        let has = |id: PropertyId| self.seen & bit(id) != 0;
         if !has(PropertyId::AuthenticationMethod) {
             // v5 [X5-CON-7]: data belong to a method.
             if has(PropertyId::AuthenticationData) {
@@ -232,22 +302,23 @@ impl Seen {
 }
 
 /// Judges a whole section of `packet`, in one pass.
-pub(crate) fn validate(mut section: Cursor<'_>, packet: Kinds, from: Option<Role>) -> Parsed<()> {
-    let mut seen = Seen::default();
-    while !section.is_empty() {
-        let at = section;
+pub(crate) fn validate(section: Cursor<'_>, packet: Kinds, from: Option<Role>) -> Parsed<()> {
+    let mut rest = section; // a copy can live in registers
+    let mut seen = Seen::new(packet, from);
+    while !rest.is_empty() {
+        let at = rest;
         // All identifiers take one byte; a longer one is unknown.
-        let Some(row) = row_of(section.u8()?) else {
-            return Err(at.fault(&rules::PROPERTY_PACKET));
+        let id = rest.u8()?;
+        let (true, Some(form)) = (seen.note(id), FORMS.get(usize::from(id))) else {
+            return Err(at.fault(Seen::broken(id, packet, from)));
         };
-        seen.note(row, packet, from).map_err(|rule| at.fault(rule))?;
-        judge_value(&mut section, row.form).map_err(|fault| fault.or_missing(&rules::PROPERTY_LENGTH))?;
+        judge_value(&mut rest, *form).map_err(|fault| fault.or_missing(&rules::PROPERTY_LENGTH))?;
     }
-    seen.finish(packet).map_err(|rule| section.fault(rule))
+    seen.finish(packet).map_err(|rule| rest.fault(rule))
 }
 
 /// Judges one value, and steps over it.
-#[inline]
+#[inline(always)]
 fn judge_value(section: &mut Cursor<'_>, form: Form) -> Parsed<()> {
     let at = *section;
     let broken = match form {
@@ -467,13 +538,14 @@ pub(crate) fn check_list(
     packet: Kinds,
     omitted: impl Fn(PropertyId) -> bool,
 ) -> Result<usize, EncodeError> {
-    let mut seen = Seen::default();
+    let mut seen = Seen::new(packet, None);
     let mut count = Count(0);
     for property in list {
         let (id, value) = (property.id(), property.value());
         let row = row_of(id as u8).ok_or(EncodeError::Property)?;
-        // The end is not known here, so what only one end may send is not judged.
-        seen.note(row, packet, None).map_err(|_| EncodeError::Property)?;
+        if !seen.note(id as u8) {
+            return Err(EncodeError::Property);
+        }
         match value {
             Value::U16(0) if matches!(row.form, Form::U16(Some(_))) => return Err(EncodeError::Property),
             Value::U32(0) if matches!(row.form, Form::U32(Some(_))) => return Err(EncodeError::Property),

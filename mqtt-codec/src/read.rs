@@ -46,7 +46,7 @@ impl<'a> Cursor<'a> {
         Fault { rule, left: self.rest.len() + self.behind }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn u8(&mut self) -> Parsed<u8> {
         spend(1);
         let Ok((rest, value)) = be_u8::<_, ()>(self.rest) else {
@@ -56,7 +56,7 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn u16(&mut self) -> Parsed<u16> {
         spend(1);
         let Ok((rest, value)) = be_u16::<_, ()>(self.rest) else {
@@ -66,7 +66,7 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn u32(&mut self) -> Parsed<u32> {
         spend(1);
         let Ok((rest, value)) = be_u32::<_, ()>(self.rest) else {
@@ -76,7 +76,7 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self, len: usize) -> Parsed<&'a [u8]> {
         spend(1);
         let Ok((rest, taken)) = take::<_, _, ()>(len)(self.rest) else {
@@ -87,16 +87,38 @@ impl<'a> Cursor<'a> {
     }
 
     /// A Variable Byte Integer (section 1.5.5, v4 section 2.2.3).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn vbi(&mut self) -> Parsed<u32> {
+        // most are of one byte, most others of two
+        match *self.rest {
+            [a @ ..0x80, ref rest @ ..] => {
+                spend(1);
+                self.rest = rest;
+                return Ok(u32::from(a));
+            }
+            [a, b @ 1..0x80, ref rest @ ..] => {
+                spend(2);
+                self.rest = rest;
+                return Ok(u32::from(a & 0x7F) | u32::from(b) << 7);
+            }
+            _ => {}
+        }
+        let (value, behind) = self.long_vbi()?;
+        *self = behind;
+        Ok(value)
+    }
+
+    /// The value, and what is left behind it: a caller whose cursor is lent has to keep it in memory.
+    #[inline(never)]
+    fn long_vbi(mut self) -> Parsed<(u32, Self)> {
         let mut value = 0;
         for shift in [0, 7, 14, 21] {
-            let at = *self;
+            let at = self;
             let byte = self.u8()?;
             value |= u32::from(byte & 0x7F) << shift;
             if byte < 0x80 {
                 // v5 [MQTT-1.5.5-1]: the fewest bytes possible.
-                return if byte == 0 && shift > 0 { Err(at.fault(&rules::VBI_LONG)) } else { Ok(value) };
+                return if byte == 0 && shift > 0 { Err(at.fault(&rules::VBI_LONG)) } else { Ok((value, self)) };
             }
         }
         // v5 [X5-VBI-1]: a continuation bit on the fourth byte is malformed already, whatever would follow.
@@ -104,20 +126,28 @@ impl<'a> Cursor<'a> {
     }
 
     /// Binary Data (section 1.5.6): a length of two bytes, and that many bytes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn binary(&mut self) -> Parsed<&'a [u8]> {
-        let len = self.u16()?;
-        self.take(usize::from(len))
+        spend(2);
+        let Some((len, rest)) = self.rest.split_first_chunk() else {
+            return Err(self.fault(&rules::LENGTH_SHORT));
+        };
+        self.rest = rest;
+        let Some((bytes, rest)) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len))) else {
+            return Err(self.fault(&rules::LENGTH_SHORT));
+        };
+        self.rest = rest;
+        Ok(bytes)
     }
 
     /// A UTF-8 string (section 1.5.4, v4 section 1.5.3).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn text(&mut self) -> Parsed<Utf8<'a>> {
         self.text_or(&rules::UTF8)
     }
 
     /// A UTF-8 string that breaks `not_utf8` if it is not one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn text_or(&mut self, not_utf8: &'static Rule) -> Parsed<Utf8<'a>> {
         let bytes = self.binary()?;
         spend(bytes.len());
@@ -133,7 +163,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A topic name. `empty`, `wildcard` and `not_utf8` are what it breaks if it is none; U+0000 is the same rule everywhere.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn topic(
         &mut self,
         empty: &'static Rule,
@@ -157,7 +187,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A packet identifier.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn packet_id(&mut self) -> Parsed<PacketId> {
         let at = *self;
         // v5 [MQTT-2.2.1-3], v4 [MQTT-2.3.1-1]: never 0.
@@ -165,7 +195,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next `len` bytes as a section of their own; `rule` is broken if they are not there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn section(&mut self, len: usize, rule: &'static Rule) -> Parsed<Cursor<'a>> {
         let Some((section, rest)) = self.rest.split_at_checked(len) else {
             return Err(self.fault(rule));
@@ -175,7 +205,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes all that is left.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_all(&mut self) -> &'a [u8] {
         core::mem::take(&mut self.rest)
     }
@@ -195,6 +225,7 @@ impl<'a> Cursor<'a> {
 
     /// The fault of breaking `rule` at `offset` of `field`, which was just read.
     #[cold]
+    #[inline(never)]
     fn fault_in(self, field: &[u8], offset: usize, rule: &'static Rule) -> Fault {
         let here = self.fault(rule);
         Fault { left: here.left + field.len().saturating_sub(offset), ..here }

@@ -49,7 +49,12 @@ fn any_inside(bytes: &[u8]) -> bool {
     };
     if let Some(last) = lasts::<16>(before, inside, behind) {
         let windows = before.as_chunks::<16>().0.iter().zip(inside.as_chunks().0).zip(behind.as_chunks().0);
-        return windows.into_iter().any(|((a, b), c)| any_of(a, b, c)) || any_of::<16>(last.0, last.1, last.2);
+        for ((a, b), c) in windows {
+            if any_of(a, b, c) {
+                return true;
+            }
+        }
+        return any_of::<16>(last.0, last.1, last.2);
     }
     if let (Some(first), Some(last)) = (firsts::<8>(before, inside, behind), lasts::<8>(before, inside, behind)) {
         return any_of(first.0, first.1, first.2) | any_of(last.0, last.1, last.2);

@@ -81,7 +81,12 @@ pub(crate) fn utf8_prefix(bytes: &[u8]) -> (&[u8], Option<usize>) {
 pub(crate) fn any(bytes: &[u8], odd: impl Fn(u8) -> bool + Copy) -> bool {
     if let Some(last) = bytes.last_chunk::<16>() {
         let (blocks, _) = bytes.as_chunks::<16>();
-        return blocks.iter().any(|block| any_of(block, odd)) || any_of(last, odd);
+        for block in blocks {
+            if any_of(block, odd) {
+                return true;
+            }
+        }
+        return any_of(last, odd);
     }
     if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
         return any_of(first, odd) | any_of(last, odd);

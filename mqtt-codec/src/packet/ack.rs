@@ -59,7 +59,7 @@ impl AckKind {
 }
 
 impl<'a> Ack<'a> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn decode(kind: AckKind, mut cursor: Cursor<'a>, version: Version, from: Role) -> Parsed<Self> {
         let packet_id = cursor.packet_id()?;
         let mut ack = Self { kind, packet_id, reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
@@ -82,6 +82,20 @@ impl<'a> Ack<'a> {
             cursor.finish()?;
         }
         Ok(ack)
+    }
+
+    /// The short form, which is most of them: two bytes behind one of the four headers.
+    #[inline(always)]
+    pub(super) fn short(first: u8, body: &[u8]) -> Option<Self> {
+        let kind = match first {
+            0x40 => AckKind::Puback,
+            0x50 => AckKind::Pubrec,
+            0x62 => AckKind::Pubrel,
+            0x70 => AckKind::Pubcomp,
+            _ => return None,
+        };
+        let packet_id = PacketId::new(u16::from_be_bytes(body.try_into().ok()?))?;
+        Some(Self { kind, packet_id, reason: ReasonCode::SUCCESS, properties: Properties::EMPTY })
     }
 
     pub(super) fn plan(&self, version: Version) -> Result<Sections, EncodeError> {

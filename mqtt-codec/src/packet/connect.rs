@@ -59,7 +59,7 @@ pub(crate) fn version_of(frame: &[u8], leniency: impl Leniency) -> Option<Versio
     read_version(&mut cursor, leniency).ok()
 }
 
-#[inline]
+#[inline(always)]
 fn read_version(cursor: &mut Cursor<'_>, leniency: impl Leniency) -> Parsed<Version> {
     let at = *cursor;
     let wrong_name = at.fault(&rules::PROTOCOL_NAME);
@@ -80,7 +80,7 @@ fn read_version(cursor: &mut Cursor<'_>, leniency: impl Leniency) -> Parsed<Vers
 }
 
 impl<'a> Connect<'a> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn decode(mut cursor: Cursor<'a>, leniency: impl Leniency) -> Parsed<Self> {
         let version = read_version(&mut cursor, leniency)?;
         let flags_at = cursor;
@@ -230,6 +230,7 @@ fn check_flags(flags: u8, version: Version, leniency: impl Leniency) -> Result<(
 }
 
 /// v5 [MQTT-3.1.2-9], v4 [MQTT-3.1.2-9]: the flag announces properties, topic and payload.
+#[inline(always)]
 fn read_will<'a>(cursor: &mut Cursor<'a>, flags: u8, version: Version) -> Parsed<Will<'a>> {
     let missing = |fault: crate::error::Fault| fault.or_missing(&rules::WILL_MISSING);
     let properties = read_properties(cursor, version, kind::WILL).map_err(missing)?;
@@ -242,7 +243,7 @@ fn read_will<'a>(cursor: &mut Cursor<'a>, flags: u8, version: Version) -> Parsed
     Ok(Will { topic, payload, qos, retain: flags & WILL_RETAIN != 0, properties })
 }
 
-#[inline]
+#[inline(always)]
 fn read_properties<'a>(cursor: &mut Cursor<'a>, version: Version, packet: kind::Kinds) -> Parsed<Properties<'a>> {
     match version {
         Version::V5 => Properties::decode(cursor, packet, Role::Client),

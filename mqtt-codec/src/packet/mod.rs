@@ -1,4 +1,5 @@
 //! The packets (section 3): which there are, who may send which, and how each begins. One file holds each packet's own fields.
+use crate::error::Fault;
 use crate::profile::{Leniency, Strict};
 use crate::read::{Cursor, Parsed};
 use crate::rules::{self, Rule};
@@ -115,9 +116,7 @@ impl<'a> Packet<'a> {
     /// Whatever `from` may not send. Filters are the exception: their grammar is judged when they are iterated.
     #[inline]
     pub fn decode(frame: &'a [u8], version: Version, from: Role) -> Result<Self, DecodeError> {
-        // v5 [X5-ERR-2]: of several faults the first one found is reported.
         decode(frame, version, from, Strict)
-            .map_err(|fault| fault.in_frame(frame, version_of(frame, Strict).unwrap_or(version)))
     }
 
     /// The same by another profile than [`Profile::STRICT`].
@@ -128,9 +127,11 @@ impl<'a> Packet<'a> {
     ///
     /// Whatever `from` may not send, or `profile` does not take.
     pub fn decode_with(frame: &'a [u8], version: Version, from: Role, profile: &Profile) -> Result<Self, DecodeError> {
-        let judged =
-            decode(frame, version, from, profile).and_then(|packet| profile.judge(&packet, frame).map(|()| packet));
-        judged.map_err(|fault| fault.in_frame(frame, version_of(frame, profile).unwrap_or(version)))
+        let packet = decode(frame, version, from, profile)?;
+        match profile.judge(&packet, frame) {
+            Ok(()) => Ok(packet),
+            Err(fault) => Err(refused(fault, frame, version, profile)),
+        }
     }
 
     /// The properties of the packet (not those of a will); `None` for PINGREQ and PINGRESP, which have none.
@@ -278,34 +279,97 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// What a packet is decoded of.
+struct Input<'a, L> {
+    frame: &'a [u8],
+    /// Behind the fixed header.
+    body: Cursor<'a>,
+    version: Version,
+    from: Role,
+    leniency: L,
+}
+
+/// PUBLISH and short acknowledgements are decoded right here, every other packet in a function of its own that hands it out from where it was made: packets are
+/// large enough for their moves to be felt.
 #[inline]
-fn decode<'a>(frame: &'a [u8], version: Version, from: Role, leniency: impl Leniency) -> Parsed<Packet<'a>> {
+fn decode<'a>(
+    frame: &'a [u8],
+    version: Version,
+    from: Role,
+    leniency: impl Leniency,
+) -> Result<Packet<'a>, DecodeError> {
+    let (first, body) = match split_header(frame) {
+        Ok(split) => split,
+        Err(fault) => return Err(refused(fault, frame, version, leniency)),
+    };
+    if first >> 4 != 3 {
+        if let Some(ack) = Ack::short(first, body.rest()) {
+            return Ok(Packet::Ack(ack));
+        }
+        return decode_other(first, &Input { frame, body, version, from, leniency });
+    }
+    match Publish::decode(first & 0x0F, body, version, from, leniency) {
+        Ok(publish) => Ok(Packet::Publish(publish)),
+        Err(fault) => Err(refused(fault, frame, version, leniency)),
+    }
+}
+
+/// The first byte, and what the fixed header is followed by.
+#[inline(always)]
+fn split_header(frame: &[u8]) -> Parsed<(u8, Cursor<'_>)> {
     let mut cursor = Cursor::new(frame);
     let first = cursor.u8()?;
     let body_len = usize::try_from(cursor.vbi()?).unwrap_or(usize::MAX);
     let body = cursor.section(body_len, &rules::LENGTH_SHORT)?;
     cursor.finish()?;
-    let flags = first & 0x0F;
-    if first >> 4 == 3 {
-        return Publish::decode(flags, body, version, from, leniency).map(Packet::Publish);
+    Ok((first, body))
+}
+
+/// v5 [X5-ERR-2]: of several faults the first one found is reported.
+#[cold]
+#[inline(never)]
+fn refused(fault: Fault, frame: &[u8], version: Version, leniency: impl Leniency) -> DecodeError {
+    fault.in_frame(frame, version_of(frame, leniency).unwrap_or(version))
+}
+
+/// All but PUBLISH.
+#[inline(never)]
+fn decode_other<'a, L: Leniency>(first: u8, input: &Input<'a, L>) -> Result<Packet<'a>, DecodeError> {
+    let (kind, flags) = (first >> 4, first & 0x0F);
+    if !is_usual_header(kind, flags, input.version, input.from)
+        && let Err(rule) = check_header(kind, flags, input.version, input.from, input.leniency)
+    {
+        let fault = Cursor::new(input.frame).fault(rule);
+        return Err(refused(fault, input.frame, input.version, input.leniency));
     }
-    check_header(first >> 4, flags, version, from, leniency).map_err(|rule| Cursor::new(frame).fault(rule))?;
-    Ok(match first >> 4 {
-        1 => Packet::Connect(Connect::decode(body, leniency)?),
-        2 => Packet::Connack(Connack::decode(body, version, leniency)?),
-        4 => Packet::Ack(Ack::decode(AckKind::Puback, body, version, from)?),
-        5 => Packet::Ack(Ack::decode(AckKind::Pubrec, body, version, from)?),
-        6 => Packet::Ack(Ack::decode(AckKind::Pubrel, body, version, from)?),
-        7 => Packet::Ack(Ack::decode(AckKind::Pubcomp, body, version, from)?),
-        8 => Packet::Subscribe(Subscribe::decode(body, version)?),
-        9 => Packet::Suback(Suback::decode(body, version, leniency)?),
-        10 => Packet::Unsubscribe(Unsubscribe::decode(body, version)?),
-        11 => Packet::Unsuback(Unsuback::decode(body, version)?),
-        12 => body.finish().map(|()| Packet::Pingreq)?,
-        13 => body.finish().map(|()| Packet::Pingresp)?,
-        14 => Packet::Disconnect(Disconnect::decode(body, version, from)?),
-        _ => Packet::Auth(Auth::decode(body, from)?),
-    })
+    match kind {
+        1 => by(input, |i| Connect::decode(i.body, i.leniency).map(Packet::Connect)),
+        2 => by(input, |i| Connack::decode(i.body, i.version, i.leniency).map(Packet::Connack)),
+        4 => by(input, |i| Ack::decode(AckKind::Puback, i.body, i.version, i.from).map(Packet::Ack)),
+        5 => by(input, |i| Ack::decode(AckKind::Pubrec, i.body, i.version, i.from).map(Packet::Ack)),
+        6 => by(input, |i| Ack::decode(AckKind::Pubrel, i.body, i.version, i.from).map(Packet::Ack)),
+        7 => by(input, |i| Ack::decode(AckKind::Pubcomp, i.body, i.version, i.from).map(Packet::Ack)),
+        8 => by(input, |i| Subscribe::decode(i.body, i.version).map(Packet::Subscribe)),
+        9 => by(input, |i| Suback::decode(i.body, i.version, i.leniency).map(Packet::Suback)),
+        10 => by(input, |i| Unsubscribe::decode(i.body, i.version).map(Packet::Unsubscribe)),
+        11 => by(input, |i| Unsuback::decode(i.body, i.version).map(Packet::Unsuback)),
+        12 => by(input, |i| i.body.finish().map(|()| Packet::Pingreq)),
+        13 => by(input, |i| i.body.finish().map(|()| Packet::Pingresp)),
+        14 => by(input, |i| Disconnect::decode(i.body, i.version, i.from).map(Packet::Disconnect)),
+        _ => by(input, |i| Auth::decode(i.body, i.from).map(Packet::Auth)),
+    }
+}
+
+/// A function of its own for each `decode`.
+#[inline(never)]
+fn by<'a, L: Leniency>(
+    input: &Input<'a, L>,
+    decode: impl Fn(&Input<'a, L>) -> Parsed<Packet<'a>>,
+) -> Result<Packet<'a>, DecodeError> {
+    match decode(input) {
+        Ok(packet) => Ok(packet),
+        Err(fault) => Err(refused(fault, input.frame, input.version, input.leniency)),
+    }
 }
 
 /// Decodes a PUBLISH of which `head` is all but the payload.
@@ -330,8 +394,21 @@ fn decode_head_by<'a>(head: &'a [u8], version: Version, from: Role, leniency: im
     Publish::decode(first & 0x0F, cursor, version, from, leniency)
 }
 
+/// Whether there is nothing to be said about the first byte: most of [`check_header`] in a few steps.
+#[inline(always)]
+fn is_usual_header(kind: u8, flags: u8, version: Version, from: Role) -> bool {
+    // one bit for each type: what either end sends before 5.0, and what came with it
+    let (sent, since_v5): (u16, u16) = match from {
+        Role::Client => (0b0101_0101_1111_0010, 0b1000_0000_0000_0000),
+        Role::Server => (0b0010_1010_1111_0100, 0b1100_0000_0000_0000),
+    };
+    let sent = if version == Version::V5 { sent | since_v5 } else { sent };
+    let with_flag_2 = 0b0000_0101_0100_0000_u16;
+    sent >> kind & 1 != 0 && u16::from(flags) == (with_flag_2 >> kind & 1) << 1
+}
+
 /// Whether `from` may send this type of packet, with these flags; not asked for PUBLISH.
-#[inline]
+#[cold]
 fn check_header(
     kind: u8,
     flags: u8,

@@ -30,7 +30,7 @@ const RETAIN: u8 = 0x01;
 
 impl<'a> Publish<'a> {
     /// `flags` are the low four bits of the first byte.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn decode(
         flags: u8,
         mut cursor: Cursor<'a>,

@@ -55,8 +55,8 @@ impl<const LEVEL: u8> Codec for Ours<LEVEL> {
         let mut found = 0;
         if let Some(len) = frame {
             for frame in buffer.bytes.chunks_exact(len) {
-                match Packet::decode(frame, Self::VERSION, Role::Client) {
-                    Ok(packet) => look(&packet),
+                match &Packet::decode(frame, Self::VERSION, Role::Client) {
+                    Ok(packet) => look(packet),
                     Err(error) => return Err(words(error)),
                 }
                 found += 1;
@@ -66,8 +66,8 @@ impl<const LEVEL: u8> Codec for Ours<LEVEL> {
         let Some(reader) = &mut buffer.reader else { return Ok(0) };
         let mut packets = reader.read(&buffer.bytes);
         loop {
-            match packets.next() {
-                Ok(Some(packet)) => look(&packet),
+            match &packets.next() {
+                Ok(Some(packet)) => look(packet),
                 Ok(None) => return Ok(found),
                 Err(error) => return Err(words(error)),
             }
