@@ -14,6 +14,8 @@ pub struct ServerConfig {
     pub maximum_connect_size: u32,
     /// Unfinished incoming QoS 1 and 2 messages per connection. Default 1,024. Enforced at every version (0x93 at 5.0).
     pub receive_maximum: u16,
+    /// How many more than that are borne from a client that does not keep to it, before it is disconnected. Default 0: none.
+    pub receive_maximum_tolerance: u16,
     /// Topic aliases a client may set. Default 16.
     pub topic_alias_maximum: u16,
     /// Topic aliases that are set for a client by themselves, if its own Topic Alias Maximum allows for any: those of the topics that
@@ -33,6 +35,9 @@ pub struct ServerConfig {
     pub maximum_inflight: u16,
     /// The longest keep alive granted, seconds; a client that asks for more, or for none, gets this (Server Keep Alive at 5.0). `None`: as asked. Default `None`.
     pub maximum_keep_alive: Option<u16>,
+    /// The shortest keep alive granted, seconds; a client that asks for less (other than none) gets this (Server Keep Alive at 5.0; before 5.0 its
+    /// silence is borne as long). Default 0: as asked.
+    pub minimum_keep_alive: u16,
 }
 
 impl Default for ServerConfig {
@@ -42,6 +47,7 @@ impl Default for ServerConfig {
             maximum_packet_size: 1 << 20,
             maximum_connect_size: 1 << 16,
             receive_maximum: 1024,
+            receive_maximum_tolerance: 0,
             topic_alias_maximum: 16,
             topic_alias_maximum_outgoing: 0,
             maximum_qos: Qos::ExactlyOnce,
@@ -51,6 +57,7 @@ impl Default for ServerConfig {
             shared_subscription_available: false,
             maximum_inflight: 256,
             maximum_keep_alive: None,
+            minimum_keep_alive: 0,
         }
     }
 }

@@ -37,6 +37,10 @@ pub(crate) fn accept(
     let granted = match config.maximum_keep_alive {
         // Before 5.0 the client cannot be told, so its own value stands.
         Some(most) if limits.version == Version::V5 && (asked.keep_alive == 0 || asked.keep_alive > most) => most,
+        // Before 5.0 the client cannot be told, but nothing keeps us from waiting longer.
+        Some(_) | None if asked.keep_alive > 0 && asked.keep_alive < config.minimum_keep_alive => {
+            config.minimum_keep_alive
+        }
         // v5 [MQTT-3.2.2-22].
         Some(_) | None => asked.keep_alive,
     };
@@ -74,8 +78,8 @@ pub(crate) fn accept(
 
 /// What differs from the defaults of 5.0.
 fn announce(list: &mut Vec<Property<'_>>, limits: &Limits, config: &ServerConfig) {
-    if limits.receive_maximum != u16::MAX {
-        list.push(Property::ReceiveMaximum(limits.receive_maximum));
+    if config.receive_maximum != u16::MAX {
+        list.push(Property::ReceiveMaximum(config.receive_maximum.max(1)));
     }
     // v5 [MQTT-3.2.2-9].
     match limits.offer.maximum_qos {

@@ -21,7 +21,7 @@ pub(crate) struct Limits {
     pub(crate) packet_size: u32,
     /// The largest packet the peer takes, bytes with fixed header.
     pub(crate) peer_packet_size: u32,
-    /// Unfinished incoming QoS 1 and 2 messages, at most.
+    /// Unfinished incoming QoS 1 and 2 messages, at most: what was announced and, at the server's end, what is borne beyond.
     pub(crate) receive_maximum: u16,
     /// Topic aliases the peer may set.
     pub(crate) alias_maximum: u16,
@@ -87,7 +87,7 @@ impl Limits {
             connect_size: config.maximum_connect_size.min(config.maximum_packet_size),
             packet_size: config.maximum_packet_size.max(1),
             peer_packet_size: u32::MAX,
-            receive_maximum: config.receive_maximum.max(1),
+            receive_maximum: borne(config),
             alias_maximum: config.topic_alias_maximum,
             peer_alias_maximum: 0,
             automatic_aliases: 0,
@@ -137,7 +137,7 @@ impl Limits {
 
     /// The server's end has decided. v5 [X5-SESS-2]: all of this is of the connection, none of the session.
     pub(crate) fn accept(&mut self, config: &ServerConfig) {
-        self.receive_maximum = config.receive_maximum.max(1);
+        self.receive_maximum = borne(config);
         // v5 [MQTT-3.3.2-12]: from 1 to what is announced.
         self.alias_maximum = config.topic_alias_maximum;
         self.automatic_aliases = config.topic_alias_maximum_outgoing.min(self.peer_alias_maximum);
@@ -222,6 +222,11 @@ impl Asked {
             no_expiry: properties.session_expiry_interval().unwrap_or(0) == 0,
         }
     }
+}
+
+/// Unfinished messages that a server bears.
+fn borne(config: &ServerConfig) -> u16 {
+    config.receive_maximum.max(1).saturating_add(config.receive_maximum_tolerance)
 }
 
 /// The send quota: how many more QoS 1 and 2 messages may be begun (section 4.9). Closed while there is no connection.

@@ -324,6 +324,12 @@ impl Outbound {
         Some(delivery)
     }
 
+    pub(crate) fn drop_oldest_qos0(&mut self) -> Option<Delivery> {
+        let (_, delivery) = self.queue.pop_free()?;
+        self.bytes = self.bytes.saturating_sub(delivery.cost());
+        Some(delivery)
+    }
+
     pub(crate) fn drop_qos0(&mut self) -> usize {
         let (mut count, mut bytes) = (0, 0_usize);
         for (_, delivery) in self.queue.drain_free() {

@@ -75,6 +75,11 @@ impl Session {
         self.outbound.drop_oldest()
     }
 
+    /// Drops the QoS 0 delivery that has waited longest and waits for nothing but the socket; `None` if there is none. O(1).
+    pub fn drop_oldest_qos0(&mut self) -> Option<Delivery> {
+        self.outbound.drop_oldest_qos0()
+    }
+
     /// Drops the QoS 0 deliveries that wait (those behind a place stay); how many they were.
     pub fn drop_qos0(&mut self) -> usize {
         self.outbound.drop_qos0()

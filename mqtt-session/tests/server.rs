@@ -592,6 +592,43 @@ fn a_server_may_set_the_keep_alive_and_enforces_its_own() {
 }
 
 #[test]
+fn a_server_may_refuse_to_be_pinged_too_often() {
+    let mut config = ServerConfig::default();
+    config.minimum_keep_alive = 10;
+    for (version, asked, lost_after) in
+        [(Version::V5, 1, 15_000), (Version::V311, 1, 15_000), (Version::V5, 20, 30_000)]
+    {
+        let mut connect = connect(version, &[]);
+        connect.keep_alive = asked;
+        let mut server = End::server_of(&config, &connect, Session::new());
+        assert_eq!(server.waits(lost_after - 1), None);
+        assert!(server.waits(1).is_some(), "{version:?} {asked}");
+    }
+    let mut server = End::deciding(&config, &connect(Version::V5, &[]));
+    server.connection.accept(server.now, Session::new(), &config, &Accept::default());
+    assert!(!server.sends().contains("13 00 0A"), "none stays none");
+    let mut hasty = connect(Version::V5, &[]);
+    hasty.keep_alive = 1;
+    let mut server = End::deciding(&config, &hasty);
+    server.connection.accept(server.now, Session::new(), &config, &Accept::default());
+    assert!(server.sends().contains("13 00 0A"), "5.0 clients are told");
+}
+
+// v5 [MQTT-3.3.4-7]
+#[test]
+fn a_server_may_bear_more_than_it_announced_but_not_any_number() {
+    let mut config = ServerConfig::default();
+    (config.receive_maximum, config.receive_maximum_tolerance) = (2, 3);
+    let mut server = End::deciding(&config, &connect(Version::V5, &[]));
+    server.connection.accept(server.now, Session::new(), &config, &Accept::default());
+    assert!(server.sends().contains("21 00 02"), "2 are announced");
+    for id in 1..=5 {
+        assert!(matches!(server.gets_one(&format!("34 06 00 01 'a' 00 0{id} 00")), Seen::Publish { .. }));
+    }
+    assert_eq!(server.gets_one("34 06 00 01 'a' 00 06 00").reason(), 0x93);
+}
+
+#[test]
 fn while_the_host_does_not_read_silence_does_not_count() {
     let mut server = End::server(Version::V5);
     server.connection.pause_keep_alive(server.now);
