@@ -86,7 +86,7 @@ impl<P: Policy> Core<P> {
             version: connect.version,
             clean_start: connect.clean_start,
             expiry: asked_expiry(connect, self.config.session_expiry_v3),
-            will: connect.will.as_ref().map(|will| Box::new(Will::new(now, will, (*conn.peer).clone()))),
+            will: connect.will.as_ref().map(|will| Box::new(Will::new(now, will, (*conn.peer).clone(), &self.config))),
         });
         let decision = self.policy.connect(&ConnectRequest { client: joining.info(&conn.peer), connect, ticket });
         let phase = core::mem::replace(&mut conn.phase, Phase::Closing);
@@ -128,6 +128,10 @@ impl<P: Policy> Core<P> {
             }
             if will.retain && !server.retain_available {
                 return Err(ReasonCode::RETAIN_NOT_SUPPORTED);
+            }
+            let is_text = will.properties.payload_format_indicator() == Some(true);
+            if self.config.check_payload_format && is_text && core::str::from_utf8(will.payload).is_err() {
+                return Err(ReasonCode::PAYLOAD_FORMAT_INVALID);
             }
             self.vet_name(will.topic)?;
         }
@@ -243,6 +247,11 @@ impl<P: Policy> Core<P> {
             self.limited(limit, Some(&client_id), None);
             return Err(reason);
         }
+        let will_bytes = will.as_ref().map_or(0, |will| will.message.size());
+        if !self.may_hold(will_bytes) {
+            self.limited(Limit::HeldBytes, Some(&client_id), None);
+            return Err(ReasonCode::QUOTA_EXCEEDED);
+        }
         let mut found = self.clients.find(client_id.as_str());
         if let Some((index, client)) = found.and_then(|index| Some((index, self.clients.slots.at(index)?))) {
             // what is due comes first, though the host has not called `handle_timeout` yet
@@ -293,6 +302,7 @@ impl<P: Policy> Core<P> {
         (client.version, client.listener) = (version, conn.peer.listener);
         (client.generation, conn.generation) = (self.generation, self.generation);
         (client.expiry, client.will) = (granted, will);
+        self.held_bytes += will_bytes;
         conn.meter = meter;
         conn.phase = match core::mem::replace(&mut conn.phase, Phase::Closing) {
             Phase::Handshake(mut connection) => {
@@ -313,7 +323,8 @@ impl<P: Policy> Core<P> {
         let connection = self.connections.get(id).and_then(|conn| conn.connection());
         let let_in = connection.is_some_and(|connection| connection.state() == State::Connected);
         if !let_in && let Some(client) = self.clients.slots.at_mut(index) {
-            client.will = None; // its CONNACK does not fit: it never was a client
+            let will = client.will.take(); // its CONNACK does not fit: it never was a client
+            self.unhold(will.map_or(0, |will| will.message.size()));
         }
         if self.config.events.connections && let_in {
             let event = Event::Connected { connection: ConnectionId(id), client: client_id, version, session_present };

@@ -7,7 +7,7 @@ use crate::{
 };
 use alloc::boxed::Box;
 use mqtt_session::codec::{ReasonCode, SubscribeOptions};
-use mqtt_session::topic::{TopicFilter, TopicName};
+use mqtt_session::topic::{FilterLevel, TopicFilter, TopicName};
 use mqtt_session::{Instant, Publication};
 
 /// What came of a question.
@@ -153,6 +153,10 @@ pub(crate) fn vet_name(config: &Config, name: TopicName<'_>, own: bool) -> Resul
 /// A filter that may be subscribed to at all.
 pub(crate) fn vet_filter(config: &Config, listener: u32, filter: TopicFilter<'_>) -> Result<(), ReasonCode> {
     if filter.levels().nth(config.max_topic_levels).is_some() {
+        return Err(ReasonCode::TOPIC_FILTER_INVALID);
+    }
+    // limits and policy have 0x8F for a filter that is well-formed
+    if filter.levels().take(config.min_wildcard_level).any(|level| !matches!(level, FilterLevel::Text(_))) {
         return Err(ReasonCode::TOPIC_FILTER_INVALID);
     }
     if filter.has_wildcard() && !config.server_of(listener).wildcard_subscription_available {

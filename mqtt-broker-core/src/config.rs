@@ -34,6 +34,24 @@ pub struct Config {
     pub versions: Versions,
     /// Subscriptions of one session. Default 1,000.
     pub max_subscriptions: usize,
+    /// Subscriptions of all sessions together. Default 1,000,000.
+    pub max_subscriptions_total: usize,
+    /// Bytes that clients may have the broker keep beside messages queued and retained, together: the filters of their
+    /// subscriptions, their wills, and requests that wait for a decision. Default 256 MiB. What is over it is refused: a filter
+    /// and a client with a will by 0x97, a request that would wait is denied at once.
+    pub max_held_bytes: usize,
+    /// The first level on which a filter may have a wildcard, counted from 0: with 1, `#` and `+/a` are refused (0x8F).
+    /// Default 0.
+    pub min_wildcard_level: usize,
+    /// What a session gets that matches a message by several subscriptions. Default: one copy.
+    pub overlap: Overlap,
+    /// The expiry of messages whose publisher gave none, in seconds. Default: none.
+    pub message_expiry: Option<u32>,
+    /// The longest message expiry, in seconds; messages without one get it too. Default: any. Neither is for what the
+    /// embedding program publishes.
+    pub max_message_expiry: Option<u32>,
+    /// Whether a payload that says that it is UTF-8 text is looked at, and refused (0x99) if it is not. Default false.
+    pub check_payload_format: bool,
     /// Levels of a topic name or filter. Default 128.
     pub max_topic_levels: usize,
     /// Messages and bytes waiting in one session. Default 10,000 messages, 16 MiB.
@@ -58,11 +76,15 @@ pub struct Config {
     pub queue_qos0_offline: bool,
     /// Retained messages. Default 100,000.
     pub max_retained: usize,
-    /// Bytes of retained messages. Default 256 MiB.
+    /// Payload bytes of one retained message; a larger one is forwarded and not kept. Default 1 MiB.
+    pub max_retained_payload: usize,
+    /// Bytes of retained messages, their names counted as often as they are kept. Default 256 MiB.
     pub max_retained_bytes: usize,
-    /// The longest session expiry granted, in seconds; `u32::MAX` is for ever. Default: for ever.
+    /// The longest session expiry granted, in seconds; `u32::MAX` is for ever. Default: 7 days, so that sessions that nobody
+    /// comes back for cannot fill `max_sessions` for good.
     pub max_session_expiry: u32,
-    /// The expiry of sessions of MQTT 3.1 and 3.1.1 clients that keep them, in seconds. Default: for ever, as these versions have it.
+    /// The expiry of sessions of MQTT 3.1 and 3.1.1 clients that keep them, in seconds; `u32::MAX` is for ever, as these
+    /// versions have it. Default: 7 days, for the same reason. `max_session_expiry` holds for them too.
     pub session_expiry_v3: u32,
     /// Unsent bytes of one connection above which what comes for it waits, and those who publish to it are paused. Default 64 KiB.
     pub high_water: usize,
@@ -113,8 +135,22 @@ pub enum Overflow {
     DropNewest,
     /// The message that has waited longest (and was never sent) is dropped.
     DropOldest,
+    /// The QoS 0 message that has waited longest makes room for one of QoS 1 or 2; where there is none, and for QoS 0, the
+    /// message that came last is dropped.
+    DropQos0,
     /// The client is disconnected (0x97); its session stays.
     Disconnect,
+}
+
+/// What a session gets that matches a message by several subscriptions (v5 section 3.3.4 allows both).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Overlap {
+    /// One copy, at the highest QoS granted, with the identifiers of all of them.
+    #[default]
+    Merge,
+    /// A copy for each of them, at its QoS and with its identifier.
+    Each,
 }
 
 /// Which versions are served.
@@ -147,6 +183,13 @@ impl Default for Config {
             strict_v31_client_id: true,
             versions: Versions::default(),
             max_subscriptions: 1_000,
+            max_subscriptions_total: 1_000_000,
+            max_held_bytes: 256 << 20,
+            min_wildcard_level: 0,
+            overlap: Overlap::default(),
+            message_expiry: None,
+            max_message_expiry: None,
+            check_payload_format: false,
             max_topic_levels: 128,
             queue: QueueLimits { messages: 10_000, bytes: 16 << 20 },
             max_queued_bytes: 1 << 30,
@@ -159,9 +202,10 @@ impl Default for Config {
             overflow: Overflow::default(),
             queue_qos0_offline: false,
             max_retained: 100_000,
+            max_retained_payload: 1 << 20,
             max_retained_bytes: 256 << 20,
-            max_session_expiry: u32::MAX,
-            session_expiry_v3: u32::MAX,
+            max_session_expiry: 7 * 24 * 3_600,
+            session_expiry_v3: 7 * 24 * 3_600,
             high_water: 64 << 10,
             stall_after: Duration::from_millis(100),
             decision_timeout: Duration::from_secs(10),
@@ -194,6 +238,12 @@ impl Config {
     /// Which versions a listener serves.
     pub(crate) fn versions_of(&self, listener: u32) -> Versions {
         self.listeners.get(&listener).and_then(|listener| listener.versions).unwrap_or(self.versions)
+    }
+
+    /// The expiry of a message whose publisher asked for this one.
+    pub(crate) fn expiry_of_message(&self, asked: Option<u32>) -> Option<u32> {
+        let wanted = asked.or(self.message_expiry);
+        self.max_message_expiry.map_or(wanted, |most| Some(wanted.map_or(most, |wanted| wanted.min(most))))
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {

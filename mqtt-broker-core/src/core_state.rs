@@ -37,6 +37,8 @@ pub(crate) struct Core<P> {
     pub(crate) stats: Stats,
     /// Bytes of messages in all sessions.
     pub(crate) queued_bytes: usize,
+    /// Bytes of filters, wills and deferred requests.
+    pub(crate) held_bytes: usize,
     /// Wills to publish before the call under way ends.
     pub(crate) wills_due: VecDeque<DueWill>,
     /// Connections whose kept input can be taken now.
@@ -93,6 +95,7 @@ impl<P: Policy> Core<P> {
             events: Events::default(),
             stats: Stats::default(),
             queued_bytes: 0,
+            held_bytes: 0,
             wills_due: VecDeque::new(),
             runnable: VecDeque::new(),
             ready: VecDeque::new(),
@@ -331,6 +334,7 @@ impl<P: Policy> Core<P> {
             retained: self.retained.len(),
             retained_bytes: self.retained.bytes(),
             queued_bytes: self.queued_bytes,
+            held_bytes: self.held_bytes,
             ..self.stats
         }
     }

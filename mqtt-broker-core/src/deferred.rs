@@ -3,7 +3,7 @@ use crate::core_state::Core;
 use crate::deadlines::Due;
 use crate::slots::Id;
 use crate::wills::DueWill;
-use crate::{Decision, LocalId, NewMessage, NewSubscription, Policy, Ticket};
+use crate::{Decision, Limit, LocalId, NewMessage, NewSubscription, Policy, Ticket};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mqtt_session::codec::{ReasonCode, SubscribeOptions};
@@ -29,6 +29,23 @@ pub(crate) enum Deferred {
     Again { client: Id, filter: TopicFilterBuf },
     /// A message of the embedding program.
     Local { from: Option<LocalId>, held: Box<HeldMessage> },
+}
+
+impl Deferred {
+    /// Bytes of what a client has sent that are kept with it.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Connect(_) | Self::ConnectWill(..) => 0, // bounded by `max_handshakes`
+            Self::Publish { held, .. } | Self::Local { held, .. } => held.message.message.size(),
+            Self::Subscribe { request, .. } => {
+                request.rest.iter().map(|(filter, _)| filter.as_filter().as_bytes().len()).sum()
+            }
+            Self::Unsubscribe { request, .. } => {
+                request.rest.iter().map(|filter| filter.as_filter().as_bytes().len()).sum()
+            }
+            Self::Will(due, _) => due.will.message.size(),
+        }
+    }
 }
 
 /// A message that waits for a decision.
@@ -86,6 +103,15 @@ impl<P: Policy> Core<P> {
     /// Keeps the request that was asked about last, and pauses the connection it came from, if any, and no other.
     pub(crate) fn defer(&mut self, now: Instant, deferred: Deferred, from: Option<Id>) {
         let (serial, deadline) = (self.last_ticket, now + self.config.decision_timeout);
+        // over the budget it is denied as soon as the host calls `handle_timeout`, which is now
+        let bytes = deferred.bytes();
+        let deadline = if self.may_hold(bytes) {
+            deadline
+        } else {
+            self.limited(Limit::HeldBytes, None, None);
+            now
+        };
+        self.hold(bytes);
         self.deferred.insert(serial, Entry { deferred, deadline });
         self.deadlines.set(deadline, Due::Ticket(serial));
         if let Some(connection) = from
@@ -99,6 +125,7 @@ impl<P: Policy> Core<P> {
     /// Forgets the request a closing connection waited for.
     pub(crate) fn forget_ticket(&mut self, serial: u64) {
         if let Some(entry) = self.deferred.remove(&serial) {
+            self.unhold(entry.deferred.bytes());
             self.deadlines.clear(entry.deadline, Due::Ticket(serial));
         }
     }
@@ -106,6 +133,7 @@ impl<P: Policy> Core<P> {
     /// Goes on with what waited. A stale ticket does nothing; deferring again counts as denying.
     pub(crate) fn resume(&mut self, now: Instant, serial: u64, decision: Decision) {
         let Some(entry) = self.deferred.remove(&serial) else { return };
+        self.unhold(entry.deferred.bytes());
         self.deadlines.clear(entry.deadline, Due::Ticket(serial));
         match entry.deferred {
             Deferred::Connect(connection) => {

@@ -9,7 +9,7 @@ use crate::event::Drop;
 use crate::retained::Step;
 use crate::routes::Target;
 use crate::slots::Id;
-use crate::{NewMessage, Overflow, Peer, Policy, ReceiveRequest};
+use crate::{Limit, NewMessage, Overflow, Peer, Policy, ReceiveRequest};
 use mqtt_session::codec::{OutBuf, Qos, ReasonCode};
 use mqtt_session::{Connection, Delivery, Forwarded, Instant, Message, Place, Publication, Transmit};
 
@@ -42,7 +42,7 @@ impl<P: Policy> Core<P> {
             self.retain(now, publication, &mut message);
         }
         let mut targets = core::mem::take(&mut self.targets);
-        self.routes.find(publication.topic, origin, &mut targets);
+        self.routes.find(publication.topic, origin, self.config.overlap, &mut targets);
         // v5 [MQTT-4.5.0-1] v4 [MQTT-4.5.0-1]: every session with a matching subscription.
         let (matched, mut denied) = (targets.list.len(), 0);
         for place in 0..matched {
@@ -75,9 +75,16 @@ impl<P: Policy> Core<P> {
             // v5 [MQTT-3.3.1-6] [MQTT-3.3.1-7] v4 [MQTT-3.3.1-10] [MQTT-3.3.1-11]: an empty payload removes, is forwarded, and is never kept.
             return self.retained.remove(publication.topic);
         }
+        if publication.payload.len() > self.config.max_retained_payload {
+            // lest the old one pass for the last
+            self.retained.remove(publication.topic);
+            self.limited(Limit::RetainedPayload, None, None);
+            return self.dropped(None, Drop::RetainedFull);
+        }
         let message = message.get_or_insert_with(|| Message::new(now, publication)).clone();
         let (max, max_bytes) = (self.config.max_retained, self.config.max_retained_bytes);
         if self.retained.insert(message, publication.qos, max, max_bytes).is_err() {
+            self.limited(Limit::Retained, None, None);
             self.dropped(None, Drop::RetainedFull);
         }
     }
@@ -149,13 +156,16 @@ impl<P: Policy> Core<P> {
             (client.connection(), self.queued_bytes.saturating_add(delivery.cost()) <= self.config.max_queued_bytes);
         let Some(session) = Self::session_mut(&mut self.connections, client) else { return };
         let mut dropped = 0u32;
+        let makes_room =
+            overflow == Overflow::DropOldest || (overflow == Overflow::DropQos0 && delivery.qos != Qos::AtMostOnce);
         let mut rest = if room { session.deliver(delivery, &limits).err().map(|full| full.0) } else { Some(delivery) };
-        while overflow == Overflow::DropOldest
+        while makes_room
             && rest.as_ref().is_some_and(|delivery| delivery.cost() <= limits.bytes)
             && room
             && let Some(delivery) = rest.take()
         {
-            match session.drop_oldest() {
+            let gone = if overflow == Overflow::DropQos0 { session.drop_oldest_qos0() } else { session.drop_oldest() };
+            match gone {
                 Some(_) => dropped += 1,
                 None => {
                     rest = Some(delivery);

@@ -118,6 +118,7 @@ impl<P: Policy> Core<P> {
         let Some(mut client) = self.clients.remove(index) else { return };
         for filter in client.take_subscriptions() {
             self.routes.remove(filter.as_filter(), index);
+            self.unhold(filter.as_filter().as_bytes().len());
         }
         if let Home::Away { expires: Some(at), .. } = client.home {
             self.deadlines.clear(at, Due::Session(index));

@@ -46,7 +46,7 @@ pub use admin::{ClientRecord, Page, RetainedCursor, RetainedRecord, Subscription
 pub use bans::{Ban, BansFull};
 pub use broker::Broker;
 pub use clients::ClientId;
-pub use config::{Config, ConfigError, ListenerConfig, Overflow, Versions};
+pub use config::{Config, ConfigError, ListenerConfig, Overflow, Overlap, Versions};
 pub use connections::{ConnectionId, OpenError, Read, Ready};
 pub use decision::{Decision, NewMessage, NewSubscription};
 pub use event::{Cause, Drop, Event, EventMask};

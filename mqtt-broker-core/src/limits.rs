@@ -35,7 +35,18 @@ pub enum Limit {
     Sessions,
     /// [`Config::max_subscriptions`](crate::Config::max_subscriptions): the filter was refused.
     Subscriptions,
-    /// [`Config::max_topic_levels`](crate::Config::max_topic_levels): a filter, a message or a will was refused.
+    /// [`Config::max_subscriptions_total`](crate::Config::max_subscriptions_total), or the most the subscription table can
+    /// hold: the filter was refused.
+    SubscriptionsTotal,
+    /// [`Config::max_held_bytes`](crate::Config::max_held_bytes): a filter, a client with a will, or a request was refused.
+    HeldBytes,
+    /// [`Config::max_retained`](crate::Config::max_retained) or
+    /// [`Config::max_retained_bytes`](crate::Config::max_retained_bytes): the message was forwarded and not kept.
+    Retained,
+    /// [`Config::max_retained_payload`](crate::Config::max_retained_payload): the same.
+    RetainedPayload,
+    /// [`Config::max_topic_levels`](crate::Config::max_topic_levels): a filter, a message or a will was refused; or
+    /// [`Config::min_wildcard_level`](crate::Config::min_wildcard_level): a filter was.
     TopicLevels,
 }
 
@@ -45,6 +56,19 @@ impl Limit {
 }
 
 impl<P: Policy> Core<P> {
+    /// Whether clients may have so many bytes more kept for them, beside messages.
+    pub(crate) fn may_hold(&self, bytes: usize) -> bool {
+        self.held_bytes.saturating_add(bytes) <= self.config.max_held_bytes
+    }
+
+    pub(crate) fn hold(&mut self, bytes: usize) {
+        self.held_bytes = self.held_bytes.saturating_add(bytes);
+    }
+
+    pub(crate) fn unhold(&mut self, bytes: usize) {
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
+    }
+
     /// Whether a listener has as many connections as it may.
     pub(crate) fn listener_is_full(&self, listener: u32) -> bool {
         let most = self.config.listeners.get(&listener).and_then(|config| config.max_connections);

@@ -106,6 +106,9 @@ impl<P: Policy> Core<P> {
         let subscription = routes::Subscription::new(options, wanted);
         let old = self.routes.insert(filter, index, subscription).map_err(|_| LocalError::Full)?;
         client.add_subscription(filter);
+        if old.is_none() {
+            self.held_bytes += filter.as_bytes().len();
+        }
         let wants_retained = match options.retain_handling {
             RetainHandling::Always => true,
             RetainHandling::IfNew => old.is_none(),
@@ -135,6 +138,7 @@ impl<P: Policy> Core<P> {
             return false;
         }
         client.remove_subscription(filter);
+        self.held_bytes = self.held_bytes.saturating_sub(filter.as_bytes().len());
         if let Home::Local(queue) = &mut client.home {
             queue.items.retain(|item| !matches!(item, Item::Retained(playback) if playback.filter() == filter));
         }
@@ -145,6 +149,7 @@ impl<P: Policy> Core<P> {
         let Some(mut client) = self.clients.remove_local(id.0) else { return };
         for filter in client.take_subscriptions() {
             self.routes.remove(filter.as_filter(), id.0.index);
+            self.unhold(filter.as_filter().as_bytes().len());
         }
         self.queued_bytes = self.queued_bytes.saturating_sub(client.charged);
     }

@@ -5,7 +5,8 @@ use crate::deferred::{Deferred, HeldMessage};
 use crate::event::Drop;
 use crate::slots::Id;
 use crate::{Decision, LocalId, NewMessage, Origin, Policy};
-use mqtt_session::codec::ReasonCode;
+use alloc::vec::Vec;
+use mqtt_session::codec::{Properties, Property, ReasonCode};
 use mqtt_session::{AckToken, Instant, Publication, Received};
 
 impl<P: Policy> Core<P> {
@@ -21,6 +22,18 @@ impl<P: Policy> Core<P> {
         {
             // before 5.0 a client was not told that its listener keeps nothing
             publication.retain = self.config.server_of(conn.peer.listener).retain_available;
+        }
+        if self.config.check_payload_format && !has_its_format(&publication) {
+            return self.refuse(id, token, ReasonCode::PAYLOAD_FORMAT_INVALID);
+        }
+        let asked = publication.properties.message_expiry_interval();
+        let expiry = self.config.expiry_of_message(asked);
+        let mut properties = Vec::new();
+        if expiry != asked {
+            let others = publication.properties.iter();
+            properties.extend(others.filter(|property| !matches!(property, Property::MessageExpiryInterval(_))));
+            properties.extend(expiry.map(Property::MessageExpiryInterval));
+            publication.properties = Properties::from_slice(&properties);
         }
         let size = publication.topic.as_bytes().len() + publication.payload.len();
         if let Err(reason) = self.vet_rate(now, id, size) {
@@ -152,6 +165,11 @@ impl<P: Policy> Core<P> {
     fn local_origin(&self, from: Option<LocalId>) -> Option<u32> {
         from.filter(|id| self.clients.slots.get(id.0).is_some()).map(|id| id.0.index)
     }
+}
+
+/// [X5-PUB-8]: a payload that is said to be text is text.
+fn has_its_format(publication: &Publication<'_>) -> bool {
+    publication.properties.payload_format_indicator() != Some(true) || core::str::from_utf8(publication.payload).is_ok()
 }
 
 /// v5 [MQTT-3.4.2-1] [MQTT-3.5.2-1]: a refusal that PUBACK and PUBREC have no code for is unspecified.

@@ -190,15 +190,34 @@ impl<P: Policy> Core<P> {
             self.limited(Limit::Subscriptions, Some(&client), None);
             return ReasonCode::QUOTA_EXCEEDED;
         }
+        let new = !self.routes.contains(filter, index);
+        let full = if new && self.routes.len() >= self.config.max_subscriptions_total {
+            Some(Limit::SubscriptionsTotal)
+        } else if new && !self.may_hold(filter.as_bytes().len()) {
+            Some(Limit::HeldBytes)
+        } else {
+            None
+        };
+        if let Some(limit) = full {
+            let client = self.client_id(index);
+            self.limited(limit, client.as_ref(), None);
+            return ReasonCode::QUOTA_EXCEEDED;
+        }
+        let Some(client) = self.clients.slots.at_mut(index) else { return GONE };
         let qos = granted(options.qos, self.config.server_of(client.listener).maximum_qos);
         let mut away = Peer::default();
         let each = !self.policy.receives_all(&client.info(client.peer(&self.connections, &mut away)), filter);
         let wanted = Wanted { qos, each, id: identifier.unwrap_or(0) };
         // [X5-SUB-4]: the identifier is replaced too, or cleared.
         let Ok(old) = self.routes.insert(filter, index, routes::Subscription::new(options, wanted)) else {
+            let client = client.id.clone();
+            self.limited(Limit::SubscriptionsTotal, Some(&client), None);
             return ReasonCode::QUOTA_EXCEEDED;
         };
         client.add_subscription(filter);
+        if old.is_none() {
+            self.held_bytes += filter.as_bytes().len();
+        }
         if self.config.events.subscriptions {
             let event = Event::Subscribed { client: client.id.clone(), filter: filter.into() };
             self.events.push(&mut self.stats, event);
@@ -333,6 +352,7 @@ impl<P: Policy> Core<P> {
         }
         let Some(client) = self.clients.slots.at_mut(index) else { return true };
         client.remove_subscription(filter);
+        self.held_bytes = self.held_bytes.saturating_sub(filter.as_bytes().len());
         if self.config.events.subscriptions {
             let event = Event::Unsubscribed { client: client.id.clone(), filter: filter.into() };
             self.events.push(&mut self.stats, event);

@@ -27,6 +27,12 @@ impl Kept {
     }
 }
 
+/// What it costs to keep a message: itself, its name in the tree, and once more in the order of expiry.
+fn cost(message: &Message) -> usize {
+    let names = if message.expires().is_some() { 2 } else { 1 };
+    message.size().saturating_add(message.topic().as_bytes().len() * names)
+}
+
 /// There is no room for a further retained message.
 pub(crate) struct NoRoom;
 
@@ -49,7 +55,7 @@ impl Retained {
 
     pub(crate) fn remove(&mut self, name: TopicName<'_>) {
         let Some(old) = self.trie.remove(name) else { return };
-        self.bytes = self.bytes.saturating_sub(old.message.size());
+        self.bytes = self.bytes.saturating_sub(cost(&old.message));
         if let Some(at) = old.message.expires() {
             self.expiries.remove(&(at, name.into()));
         }
@@ -60,10 +66,10 @@ impl Retained {
     pub(crate) fn insert(&mut self, message: Message, qos: Qos, max: usize, max_bytes: usize) -> Result<(), NoRoom> {
         let name: TopicNameBuf = message.topic().into();
         self.remove(name.as_name());
-        if self.trie.len() >= max || self.bytes.saturating_add(message.size()) > max_bytes {
+        if self.trie.len() >= max || self.bytes.saturating_add(cost(&message)) > max_bytes {
             return Err(NoRoom);
         }
-        self.bytes += message.size();
+        self.bytes += cost(&message);
         let expires = message.expires();
         self.trie.insert(name.as_name(), Kept { message, qos });
         if let Some(at) = expires {
@@ -84,7 +90,7 @@ impl Retained {
                 return;
             }
             if let Some(old) = self.trie.remove(name.as_name()) {
-                self.bytes = self.bytes.saturating_sub(old.message.size());
+                self.bytes = self.bytes.saturating_sub(cost(&old.message));
             }
         }
     }

@@ -1,4 +1,5 @@
 //! Which sessions want a message: the subscription trie, and the merging of overlapping subscriptions.
+use crate::Overlap;
 use crate::retained::Wanted;
 use alloc::vec::Vec;
 use mqtt_session::codec::{Qos, SubscribeOptions};
@@ -117,8 +118,8 @@ impl Routes {
         self.trie.remove(filter, client)
     }
 
-    /// Finds who gets a copy of a message on `name` that `origin` published: one copy per session.
-    pub(crate) fn find(&mut self, name: TopicName<'_>, origin: Option<u32>, targets: &mut Targets) {
+    /// Finds who gets a copy of a message on `name` that `origin` published: one copy per session, or per subscription.
+    pub(crate) fn find(&mut self, name: TopicName<'_>, origin: Option<u32>, overlap: Overlap, targets: &mut Targets) {
         targets.clear();
         self.serial += 1;
         let (serial, marks) = (self.serial, &mut self.marks);
@@ -128,7 +129,7 @@ impl Routes {
                 return;
             }
             let Some(mark) = marks.get_mut(client as usize) else { return };
-            if mark.0 != serial {
+            if mark.0 != serial || overlap == Overlap::Each {
                 *mark = (serial, u32::try_from(targets.list.len()).unwrap_or(u32::MAX));
                 let Subscription { qos, retain_as_published, each, id, .. } = *subscription;
                 targets.list.push(Target { client, qos, retain_as_published, each, id, has_more: false });

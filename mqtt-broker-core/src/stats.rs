@@ -18,6 +18,8 @@ pub struct Stats {
     pub retained_bytes: usize,
     /// Bytes of messages waiting in sessions now.
     pub queued_bytes: usize,
+    /// Bytes kept for clients beside messages now: filters, wills, requests that wait for a decision.
+    pub held_bytes: usize,
     /// PUBLISH packets taken.
     pub messages_in: u64,
     /// Messages handed to sessions or sockets, one per subscriber.

@@ -4,7 +4,7 @@ use crate::core_state::Core;
 use crate::deadlines::Due;
 use crate::deferred::Deferred;
 use crate::event::Drop;
-use crate::{ClientId, ClientInfo, Decision, Event, NewMessage, Origin, Peer, Policy};
+use crate::{ClientId, ClientInfo, Config, Decision, Event, NewMessage, Origin, Peer, Policy};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mqtt_session::codec::{Properties, Property, Qos, Version};
@@ -48,7 +48,7 @@ impl DueWill {
 }
 
 impl Will {
-    pub(crate) fn new(now: Instant, will: &mqtt_session::codec::Will<'_>, peer: Peer) -> Self {
+    pub(crate) fn new(now: Instant, will: &mqtt_session::codec::Will<'_>, peer: Peer, config: &Config) -> Self {
         let publication = Publication {
             topic: will.topic,
             payload: will.payload,
@@ -58,7 +58,7 @@ impl Will {
         };
         Self {
             message: Message::new(now, &publication),
-            expiry: will.properties.message_expiry_interval(),
+            expiry: config.expiry_of_message(will.properties.message_expiry_interval()),
             qos: will.qos,
             retain: will.retain,
             delay: will.properties.will_delay_interval().unwrap_or(0),
@@ -101,6 +101,7 @@ impl<P: Policy> Core<P> {
     /// Takes the will away unpublished: a goodbye, or a reconnect in time (v5 [MQTT-3.1.2-10], [MQTT-3.1.3-9], [MQTT-3.14.4-3]; v4 [MQTT-3.1.2-10]).
     pub(crate) fn drop_will(&mut self, index: u32) {
         let Some(will) = self.clients.slots.at_mut(index).and_then(|client| client.will.take()) else { return };
+        self.held_bytes = self.held_bytes.saturating_sub(will.message.size());
         if let Some(at) = will.due {
             self.deadlines.clear(at, Due::Will(index));
         }
@@ -111,6 +112,7 @@ impl<P: Policy> Core<P> {
     pub(crate) fn will_is_due(&mut self, index: u32) {
         let Some(client) = self.clients.slots.at_mut(index) else { return };
         let Some(will) = client.will.take() else { return };
+        self.held_bytes = self.held_bytes.saturating_sub(will.message.size());
         if let Some(at) = will.due {
             self.deadlines.clear(at, Due::Will(index));
         }

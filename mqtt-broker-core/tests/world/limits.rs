@@ -1,8 +1,8 @@
 //! Every limit is finite, judged early, and hits whoever exceeds it alone.
 use crate::harness::*;
-use mqtt_broker_core::codec::{Qos, Version};
+use mqtt_broker_core::codec::{Properties, Property, Qos, Version};
 use mqtt_broker_core::topic::HashSeed;
-use mqtt_broker_core::{AllowAll, Broker, Config, ConfigError, OpenError, Versions};
+use mqtt_broker_core::{AllowAll, Broker, Config, ConfigError, Event, Limit, OpenError, Peer, Versions};
 
 #[test]
 fn connections_and_handshakes_are_counted() {
@@ -92,4 +92,120 @@ fn a_queue_of_events_nobody_polls_is_bounded() {
     }
     assert!(world.broker.stats().events_lost > 0);
     assert!(world.events().len() < 10_000);
+}
+
+#[test]
+fn subscriptions_are_counted_over_all_sessions() {
+    let mut world = World::configured(|config| config.max_subscriptions_total = 3);
+    let (a, b) = (world.join(Version::V5, "a"), world.join(Version::V5, "b"));
+    for filter in ["x", "y"] {
+        world.subscribe(a, filter, Qos::AtMostOnce);
+    }
+    assert_eq!(world.subscribe(b, "x", Qos::AtMostOnce), ["SUBACK [0x00]"]);
+    assert_eq!(world.subscribe(b, "y", Qos::AtMostOnce), ["SUBACK [0x97]"]);
+    assert_eq!(world.subscribe(b, "x", Qos::AtLeastOnce), ["SUBACK [0x01]"], "replacing is no addition");
+    assert_eq!(world.broker.stats().limited(Limit::SubscriptionsTotal), 1);
+    world.goodbye(a);
+    assert_eq!(world.subscribe(b, "y", Qos::AtMostOnce), ["SUBACK [0x00]"]);
+}
+
+#[test]
+fn filters_and_wills_share_a_budget_and_all_of_it_comes_back() {
+    // S13: what is bounded for each client is bounded for all of them together, too
+    let mut world = World::configured(|config| config.max_held_bytes = 1_000);
+    let long = "x".repeat(400);
+    let clients: Vec<Name> = ["a", "b", "c"].map(|id| world.join(Version::V5, id)).to_vec();
+    assert_eq!(world.subscribe(clients[0], &long, Qos::AtMostOnce), ["SUBACK [0x00]"]);
+    assert_eq!(world.subscribe(clients[1], &long, Qos::AtMostOnce), ["SUBACK [0x00]"]);
+    assert_eq!(world.subscribe(clients[2], &long, Qos::AtMostOnce), ["SUBACK [0x97]"], "shared or not");
+    let refused = world.try_join(Version::V5, "w", |connect| connect.will = Some(will("w", &long)));
+    assert_eq!(world.received(refused), ["CONNACK 0x97"]);
+    assert_eq!(world.broker.stats().limited(Limit::HeldBytes), 2);
+    world.unsubscribe(clients[0], &long);
+    let willing = world.join_with(Version::V5, "w", |connect| connect.will = Some(will("w", &long)));
+    assert!(world.broker.stats().held_bytes > 800);
+    world.goodbye(willing);
+    let lost = world.join_with(Version::V5, "w", |connect| connect.will = Some(will("w", &long)));
+    world.cut(lost);
+    for client in clients {
+        world.cut(client);
+    }
+    assert_eq!(world.broker.stats().held_bytes, 0);
+}
+
+#[test]
+fn a_large_retained_message_is_forwarded_and_not_kept() {
+    let mut world = World::configured(|config| config.max_retained_payload = 10);
+    let sub = world.join(Version::V5, "sub");
+    world.subscribe(sub, "t", Qos::AtMostOnce);
+    let client = world.join(Version::V5, "c");
+    world.retain(client, "t", "small");
+    world.retain(client, "t", "much too large");
+    assert_eq!(world.messages(sub), ["t small", "t much too large"]);
+    let stats = world.broker.stats();
+    assert_eq!((stats.retained, stats.retained_bytes), (0, 0), "the old one would pass for the last");
+    assert_eq!((stats.limited(Limit::RetainedPayload), stats.dropped_retained), (1, 1));
+}
+
+#[test]
+fn each_refusal_is_counted_and_reported() {
+    let mut world = World::configured(|config| {
+        config.max_connections = 4;
+        config.max_handshakes = 2;
+        config.max_sessions = 1;
+        config.max_client_id = 5;
+        config.max_subscriptions = 1;
+        config.max_topic_levels = 3;
+        config.max_retained = 1;
+    });
+    let client = world.join(Version::V5, "c");
+    world.subscribe(client, "t", Qos::AtMostOnce);
+    world.subscribe(client, "u", Qos::AtMostOnce);
+    world.subscribe(client, "a/b/c/d", Qos::AtMostOnce);
+    world.publish(client, "a/b/c/d", "x", Qos::AtMostOnce);
+    world.retain(client, "one", "x");
+    world.retain(client, "two", "x");
+    world.try_join(Version::V5, "too long", |_| {});
+    world.try_join(Version::V5, "d", |_| {});
+    world.open(Version::V5);
+    world.open(Version::V5);
+    world.broker.handle_open(world.now, Peer::default()).unwrap_err();
+    world.advance(11 * SECOND);
+    let limits = [
+        (Limit::Handshakes, 1),
+        (Limit::ConnectTimeout, 2),
+        (Limit::Sessions, 1),
+        (Limit::ClientId, 1),
+        (Limit::Subscriptions, 1),
+        (Limit::TopicLevels, 2),
+        (Limit::Retained, 1),
+    ];
+    let events = world.events();
+    for (limit, times) in limits {
+        assert_eq!(world.broker.stats().limited(limit), times, "{limit:?}");
+        let reported =
+            events.iter().filter(|event| matches!(event, Event::Limited { limit: l, .. } if *l == limit)).count();
+        assert_eq!(reported as u64, times, "{limit:?}");
+    }
+}
+
+#[test]
+fn sessions_that_nobody_comes_back_for_end_by_themselves() {
+    // S13: whatever version and expiry, so that client identifiers alone cannot fill the table for good
+    let mut world = World::configured(|config| config.max_sessions = 3);
+    let forever = [Property::SessionExpiryInterval(u32::MAX)];
+    for (id, version) in [("a", Version::V31), ("b", Version::V311), ("c", Version::V5)] {
+        let client = world.try_join(version, id, |connect| {
+            connect.clean_start = false;
+            if version == Version::V5 {
+                connect.properties = Properties::from_slice(&forever);
+            }
+        });
+        world.cut(client);
+    }
+    let refused = world.try_join(Version::V5, "d", |_| {});
+    assert_eq!(world.received(refused), ["CONNACK 0x97"]);
+    world.advance(7 * 24 * HOUR);
+    assert_eq!(world.broker.stats().sessions, 0);
+    world.join(Version::V5, "d");
 }

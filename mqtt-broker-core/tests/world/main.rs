@@ -16,6 +16,7 @@ mod decisions;
 mod flow;
 mod found;
 mod hostile;
+mod knobs;
 mod limits;
 mod local;
 mod publishing;

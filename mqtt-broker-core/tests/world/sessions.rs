@@ -57,7 +57,10 @@ fn a_clean_start_throws_the_session_away() {
 #[test]
 fn without_an_expiry_the_session_ends_with_its_connection() {
     // [X5-CON-1]; pitfalls 10 and 11
-    let mut world = World::new();
+    let mut world = World::configured(|config| {
+        config.session_expiry_v3 = u32::MAX;
+        config.max_session_expiry = u32::MAX;
+    });
     let client = world.try_join(Version::V5, "c", |connect| connect.clean_start = false);
     world.cut(client);
     assert_eq!(world.broker.stats().sessions, 0);
