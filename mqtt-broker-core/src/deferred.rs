@@ -44,6 +44,7 @@ impl Deferred {
                 request.rest.iter().map(|filter| filter.as_filter().as_bytes().len()).sum()
             }
             Self::Will(due, _) => due.will.message.size(),
+            Self::Again { filter, .. } => filter.as_filter().as_bytes().len(),
         }
     }
 }
