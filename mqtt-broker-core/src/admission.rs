@@ -9,8 +9,8 @@ use crate::event::Cause;
 use crate::slots::Id;
 use crate::wills::Will;
 use crate::{
-    ClientId, ClientInfo, ConnectRequest, ConnectionId, Decision, Event, Limit, NewMessage, OpenError, Origin, Peer,
-    Policy,
+    AuthStep, ClientId, ClientInfo, ConnectRequest, ConnectionId, Decision, Event, Limit, NewMessage, OpenError,
+    Origin, Peer, Policy, Refusal, Terms,
 };
 use alloc::boxed::Box;
 use mqtt_session::codec::{Connect, Qos, ReasonCode, Utf8, Version};
@@ -27,11 +27,15 @@ pub(crate) struct Joining {
     clean_start: bool,
     /// Seconds asked for.
     expiry: u32,
+    /// What the policy makes of it.
+    terms: Terms,
+    /// The first data of an authentication, if a method was named; taken when it begins.
+    first_data: Option<Option<Box<[u8]>>>,
     will: Option<Box<Will>>,
 }
 
 impl Joining {
-    fn info<'a>(&'a self, peer: &'a Peer) -> ClientInfo<'a> {
+    pub(crate) fn info<'a>(&'a self, peer: &'a Peer) -> ClientInfo<'a> {
         ClientInfo {
             client_id: self.client_id.as_str(),
             user_name: self.user_name.as_deref(),
@@ -86,9 +90,15 @@ impl<P: Policy> Core<P> {
             version: connect.version,
             clean_start: connect.clean_start,
             expiry: asked_expiry(connect, self.config.session_expiry_v3),
+            terms: Terms::default(),
+            first_data: connect
+                .properties
+                .authentication_method()
+                .map(|_| connect.properties.authentication_data().map(Into::into)),
             will: connect.will.as_ref().map(|will| Box::new(Will::new(now, will, (*conn.peer).clone(), &self.config))),
         });
-        let decision = self.policy.connect(&ConnectRequest { client: joining.info(&conn.peer), connect, ticket });
+        let client = joining.info(&conn.peer);
+        let decision = self.policy.connect(&ConnectRequest { client, connection: ConnectionId(id), connect, ticket });
         let phase = core::mem::replace(&mut conn.phase, Phase::Closing);
         let Phase::Handshake(connection) = phase else {
             conn.phase = phase;
@@ -115,10 +125,6 @@ impl<P: Policy> Core<P> {
         }
         if self.shutting_down {
             return Err(ReasonCode::SERVER_UNAVAILABLE);
-        }
-        if connect.properties.authentication_method().is_some() {
-            // v5 [MQTT-4.12.0-1] [X5-AUTH-4]: no method is supported.
-            return Err(ReasonCode::BAD_AUTHENTICATION_METHOD);
         }
         if let Some(will) = &connect.will {
             // v5 [MQTT-3.2.2-12] [MQTT-3.2.2-13]
@@ -168,12 +174,44 @@ impl<P: Policy> Core<P> {
         vetted
     }
 
-    /// The policy has spoken on the client; now on its will (S6).
+    /// The policy has spoken on the CONNECT; now the client may have to prove itself.
     pub(crate) fn connect_decided(&mut self, now: Instant, id: Id, decision: Decision) {
-        match decision {
-            Decision::Allow => {}
-            no => return self.turn_away(now, id, no.refusal()),
+        let taken = match decision {
+            Decision::Allow => Ok(()),
+            Decision::AllowWith(terms) => self.take_terms(id, *terms).map_err(Refusal::new),
+            no => Err(no.into_refusal()),
+        };
+        if let Err(refusal) = taken {
+            return self.refuse_connect(now, id, &refusal);
         }
+        let Some(Phase::Deciding(_, joining)) = self.connections.get_mut(id).map(|conn| &mut conn.phase) else {
+            return;
+        };
+        match joining.first_data.take() {
+            Some(data) => self.authenticate(now, id, data.as_deref(), AuthStep::Connect),
+            None => self.vetted(now, id),
+        }
+    }
+
+    /// Puts the policy's terms in the place of what the client asked for.
+    pub(crate) fn take_terms(&mut self, id: Id, terms: Terms) -> Result<(), ReasonCode> {
+        let Some(conn) = self.connections.get_mut(id) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
+        let Phase::Deciding(_, joining) = &mut conn.phase else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
+        joining.terms.merge(terms);
+        if let Some(user_name) = joining.terms.user_name.take() {
+            joining.user_name = Some(user_name);
+        }
+        if let Some(client_id) = joining.terms.client_id.take() {
+            if client_id.is_empty() || client_id.len() > self.config.max_client_id || Utf8::new(&client_id).is_none() {
+                return Err(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
+            }
+            joining.client_id = ClientId::new(&client_id);
+        }
+        Ok(())
+    }
+
+    /// The client is who it is; now on its will (S6).
+    pub(crate) fn vetted(&mut self, now: Instant, id: Id) {
         self.judge_connect_will(now, id, |desk, origin, publication| desk.publish(origin, publication));
     }
 
@@ -228,17 +266,22 @@ impl<P: Policy> Core<P> {
         }
     }
 
-    /// CONNACK with a failure, then close (v5 [MQTT-3.2.2-7], v4 [MQTT-3.2.2-5]).
     fn turn_away(&mut self, now: Instant, id: Id, reason: ReasonCode) {
+        self.refuse_connect(now, id, &Refusal::new(reason));
+    }
+
+    /// CONNACK with a failure, then close (v5 [MQTT-3.2.2-7], v4 [MQTT-3.2.2-5]).
+    pub(crate) fn refuse_connect(&mut self, now: Instant, id: Id, refusal: &Refusal) {
         if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
-            connection.reject(now, reason, &[]);
+            let reason = refusal.connack_reason(connection.version().unwrap_or(Version::V5));
+            connection.reject(now, reason, &refusal.properties());
         }
-        self.close(now, id, Cause::Ended(reason));
+        self.close(now, id, Cause::Ended(refusal.reason));
     }
 
     /// Finds or makes the session, takes it over, answers CONNACK.
     fn admit(&mut self, now: Instant, id: Id, joining: Joining) -> Result<(), ReasonCode> {
-        let Joining { client_id, assigned, user_name, version, clean_start, expiry, will } = joining;
+        let Joining { client_id, assigned, user_name, version, clean_start, expiry, will, terms, .. } = joining;
         if self.bans.bans_client(now, client_id.as_str(), user_name.as_deref()) {
             self.limited_at(Limit::Banned, id);
             return Err(ReasonCode::BANNED);
@@ -296,7 +339,7 @@ impl<P: Policy> Core<P> {
         };
         let listener = self.connections.get(id).map_or(0, |conn| conn.peer.listener);
         let meter = self.meter(now, listener);
-        let granted = expiry.min(self.config.max_session_expiry);
+        let granted = expiry.min(terms.session_expiry.unwrap_or(u32::MAX)).min(self.config.max_session_expiry);
         let Some(client) = self.clients.slots.at_mut(index) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
         let Some(conn) = self.connections.get_mut(id) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
         (client.version, client.listener) = (version, conn.peer.listener);
@@ -312,9 +355,19 @@ impl<P: Policy> Core<P> {
                     assigned_client_id: if assigned { Utf8::new(client_id.as_str()) } else { None },
                     // [X5-CACK-1]
                     session_expiry_interval: (granted != expiry).then_some(granted),
-                    ..Accept::default()
+                    authentication_data: terms.authentication_data.as_deref(),
+                    properties: &terms.properties(),
                 };
-                connection.accept(now, session, self.config.server_of(conn.peer.listener), &accept);
+                let server = self.config.server_of(conn.peer.listener);
+                match terms.keep_alive.filter(|most| *most > 0) {
+                    Some(most) => {
+                        let most = server.maximum_keep_alive.map_or(most, |own| own.min(most));
+                        let mut server = server.clone();
+                        server.maximum_keep_alive = Some(most);
+                        connection.accept(now, session, &server, &accept);
+                    }
+                    None => connection.accept(now, session, server, &accept),
+                }
                 self.handshakes = self.handshakes.saturating_sub(1);
                 Phase::Live(connection, index)
             }

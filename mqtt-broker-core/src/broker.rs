@@ -2,7 +2,9 @@
 use crate::connections::{Conn, ConnectionId, OpenError, Ready};
 use crate::core_state::Core;
 use crate::slots::Id;
-use crate::{Config, ConfigError, Decision, Event, LocalError, LocalId, Peer, Policy, Publication, Stats, Ticket};
+use crate::{
+    Config, ConfigError, Decision, Event, LocalError, LocalId, Peer, Policy, Publication, Refusal, Stats, Ticket,
+};
 use alloc::vec::Vec;
 use mqtt_session::codec::{OutBuf, Reader, ReasonCode, SubscribeOptions};
 use mqtt_session::topic::{HashSeed, TopicFilter};
@@ -310,8 +312,27 @@ impl<P: Policy> Broker<P> {
     /// The broker is drained when [`connections`](Self::connections) is 0.
     pub fn shutdown(&mut self, now: Instant) {
         let now = self.clock(now);
-        self.core.shutdown(now);
+        self.core.shutdown(now, &Refusal::new(ReasonCode::SERVER_SHUTTING_DOWN));
         self.settle(now);
+    }
+
+    /// [`shutdown`](Self::shutdown), but everybody is told `word` instead: another server's name, say. Before 5.0 nobody can be told.
+    pub fn shutdown_as(&mut self, now: Instant, word: &Refusal) {
+        let now = self.clock(now);
+        self.core.shutdown(now, word);
+        self.settle(now);
+    }
+
+    /// Sends a connected client away with `word`: to another server, say. Its session stays, and its will is due as after every end
+    /// that the client did not ask for. Whether it was connected.
+    pub fn redirect(&mut self, now: Instant, client_id: &str, word: &Refusal) -> bool {
+        let now = self.clock(now);
+        let index = self.core.clients.find(client_id);
+        let client = index.and_then(|index| self.core.clients.slots.at(index));
+        let Some(id) = client.and_then(|client| client.connection()) else { return false };
+        self.core.end_as(now, id, word);
+        self.settle(now);
+        true
     }
 
     /// Connections whose [`handle_closed`](Self::handle_closed) has not come yet.

@@ -6,6 +6,8 @@
 //!     |                     |  policy: deny                                                  ^
 //!     +---------------------+---------------------------------------------------------------+
 //! ```
+//!
+//! While a client authenticates it is Deciding, and read.
 use crate::Peer;
 use crate::admission::Joining;
 use crate::rates::Metered;
@@ -186,7 +188,13 @@ impl Conn {
 
     /// Whether its packets are taken now.
     pub(crate) fn is_reading(&self) -> bool {
-        matches!(self.phase, Phase::Handshake(_) | Phase::Live(..)) && !self.paused.any()
+        let reads = match &self.phase {
+            Phase::Handshake(_) | Phase::Live(..) => true,
+            // its next packet is its part of the authentication
+            Phase::Deciding(connection, _) => connection.state() == State::Authenticating,
+            Phase::Closing => false,
+        };
+        reads && !self.paused.any()
     }
 
     fn read(&self) -> Read {

@@ -150,6 +150,7 @@ impl<P: Policy> Core<P> {
             SessionEvent::Completed { .. } => self.recharge_connection(id),
             SessionEvent::Subscribe(subscribe, token) => self.subscribe(now, id, &subscribe, token),
             SessionEvent::Unsubscribe(unsubscribe, token) => self.unsubscribe(now, id, &unsubscribe, token),
+            SessionEvent::Auth(auth) => self.auth(now, id, &auth),
             SessionEvent::Disconnect(disconnect) => self.goodbye(now, id, &disconnect),
             // The others are the client's end.
             _ => {}

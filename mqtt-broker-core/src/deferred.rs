@@ -15,6 +15,8 @@ use mqtt_session::{AckToken, Instant, Publication, RequestToken};
 pub(crate) enum Deferred {
     /// A CONNECT: may this client connect?
     Connect(Id),
+    /// A step of an authentication.
+    Authenticate(Id),
     /// A CONNECT: may its will, rewritten or not, be published?
     ConnectWill(Id, Option<Box<NewMessage>>),
     /// A PUBLISH; its acknowledgement is held.
@@ -35,7 +37,7 @@ impl Deferred {
     /// Bytes of what a client has sent that are kept with it.
     fn bytes(&self) -> usize {
         match self {
-            Self::Connect(_) | Self::ConnectWill(..) => 0, // bounded by `max_handshakes`
+            Self::Connect(_) | Self::Authenticate(_) | Self::ConnectWill(..) => 0, // bounded by `max_handshakes`
             Self::Publish { held, .. } | Self::Local { held, .. } => held.message.message.size(),
             Self::Subscribe { request, .. } => {
                 request.rest.iter().map(|(filter, _)| filter.as_filter().as_bytes().len()).sum()
@@ -140,6 +142,10 @@ impl<P: Policy> Core<P> {
             Deferred::Connect(connection) => {
                 self.end_wait(now, connection);
                 self.connect_decided(now, connection, decision);
+            }
+            Deferred::Authenticate(connection) => {
+                self.end_wait(now, connection);
+                self.auth_decided(now, connection, decision);
             }
             Deferred::ConnectWill(connection, new) => {
                 self.end_wait(now, connection);

@@ -5,7 +5,7 @@ use crate::core_state::Core;
 use crate::deadlines::Due;
 use crate::event::Cause;
 use crate::slots::Id;
-use crate::{ConnectionId, Event, Policy};
+use crate::{ConnectionId, Event, Policy, Refusal};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mqtt_session::codec::{Disconnect, ReasonCode};
@@ -31,19 +31,20 @@ impl<P: Policy> Core<P> {
 
     /// The broker ends a connection: the client is told why (5.0), then closed.
     pub(crate) fn end(&mut self, now: Instant, id: Id, reason: ReasonCode) {
+        self.end_as(now, id, &Refusal::new(reason));
+    }
+
+    /// The same with words, or with another server's name.
+    pub(crate) fn end_as(&mut self, now: Instant, id: Id, refusal: &Refusal) {
         let Some(conn) = self.connections.get_mut(id) else { return };
-        let live = matches!(conn.phase, Phase::Live(..));
-        if let Some(connection) = conn.connection_mut() {
-            // v5 [MQTT-3.14.0-1]: before CONNACK there is no DISCONNECT.
-            if live {
-                connection.disconnect(now, reason, &[]);
-            } else {
-                // CONNACK has no code for a shutdown
-                let unavailable = reason == ReasonCode::SERVER_SHUTTING_DOWN;
-                connection.reject(now, if unavailable { ReasonCode::SERVER_UNAVAILABLE } else { reason }, &[]);
-            }
+        // v5 [MQTT-3.14.0-1]: before CONNACK there is no DISCONNECT.
+        if conn.client().is_none() {
+            return self.refuse_connect(now, id, refusal);
         }
-        self.close(now, id, Cause::Ended(reason));
+        if let Some(connection) = conn.connection_mut() {
+            connection.disconnect(now, refusal.reason, &refusal.properties());
+        }
+        self.close(now, id, Cause::Ended(refusal.reason));
     }
 
     /// Lets a connection go: its last packet is flushed, its session goes home, its will is armed, those who wait for it go on.
@@ -62,6 +63,11 @@ impl<P: Policy> Core<P> {
         }
         if let Some(ticket) = conn.ticket.take() {
             self.forget_ticket(ticket);
+        }
+        if let Phase::Deciding(connection, _) | Phase::Live(connection, _) = &phase
+            && connection.authentication_method().is_some()
+        {
+            self.policy.forget(ConnectionId(id));
         }
         self.release_waiters(now, id);
         if matches!(cause, Cause::Protocol(_)) {
@@ -140,8 +146,8 @@ impl<P: Policy> Core<P> {
         }
     }
 
-    /// Refuses what is new; wills first, those with a delay too, while there is somebody to read them, then everybody is told (v5: 0x8B) and closed.
-    pub(crate) fn shutdown(&mut self, now: Instant) {
+    /// Refuses what is new; wills first, those with a delay too, while there is somebody to read them, then everybody is told (5.0) and closed.
+    pub(crate) fn shutdown(&mut self, now: Instant, word: &Refusal) {
         self.shutting_down = true;
         let ids: Vec<Id> = self.connections.ids().collect();
         // also of those that are away: their sessions end with the broker
@@ -151,7 +157,7 @@ impl<P: Policy> Core<P> {
         }
         self.publish_wills(now);
         for id in ids {
-            self.end(now, id, ReasonCode::SERVER_SHUTTING_DOWN);
+            self.end_as(now, id, word);
         }
     }
 

@@ -16,6 +16,7 @@ extern crate std;
 
 mod admin;
 mod admission;
+mod authenticate;
 mod authorize;
 mod bans;
 mod broker;
@@ -48,14 +49,14 @@ pub use broker::Broker;
 pub use clients::ClientId;
 pub use config::{Config, ConfigError, ListenerConfig, Overflow, Overlap, Versions};
 pub use connections::{ConnectionId, OpenError, Read, Ready};
-pub use decision::{Decision, NewMessage, NewSubscription};
+pub use decision::{Decision, NewMessage, NewSubscription, Refusal, Terms};
 pub use event::{Cause, Drop, Event, EventMask};
 pub use limits::Limit;
 pub use local::{LocalError, LocalId};
 pub use mqtt_session::{self as session, Delivery, Instant, Message, Publication, codec, topic};
 pub use policy::{
-    AllowAll, ClientInfo, ConnectRequest, DenyAll, Origin, Peer, Policy, PublishRequest, ReceiveRequest,
-    SubscribeRequest, Ticket, UnsubscribeRequest,
+    AllowAll, AuthRequest, AuthStep, ClientInfo, ConnectRequest, DenyAll, Origin, Peer, Policy, PublishRequest,
+    ReceiveRequest, SubscribeRequest, Ticket, UnsubscribeRequest,
 };
 pub use rates::{Flapping, OverRate, PublishRates, Rate};
 pub use stats::Stats;

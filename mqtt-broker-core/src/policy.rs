@@ -1,5 +1,5 @@
 //! Questions to the host: who may connect, publish, subscribe, receive. The answers are [`Decision`]s.
-use crate::Decision;
+use crate::{ConnectionId, Decision};
 use alloc::sync::Arc;
 use core::net::SocketAddr;
 use mqtt_session::codec::{Connect, ReasonCode, SubscribeOptions, Version};
@@ -56,10 +56,42 @@ pub struct ClientInfo<'a> {
 pub struct ConnectRequest<'a> {
     /// Who.
     pub client: ClientInfo<'a>,
+    /// Its connection.
+    pub connection: ConnectionId,
     /// The packet: password, will, properties.
     pub connect: &'a Connect<'a>,
     /// To put the decision off.
     pub ticket: Ticket,
+}
+
+/// One step of an enhanced authentication (5.0, section 4.12), or of another one later on.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct AuthRequest<'a> {
+    /// Who it says it is: a client identifier, and perhaps a user name, that are not proven yet.
+    pub client: ClientInfo<'a>,
+    /// Its connection: what to keep the state of the exchange under, until [`Policy::forget`].
+    pub connection: ConnectionId,
+    /// The Authentication Method, the same in every step.
+    pub method: &'a str,
+    /// The Authentication Data.
+    pub data: Option<&'a [u8]>,
+    /// Where the exchange stands.
+    pub step: AuthStep,
+    /// To put the decision off.
+    pub ticket: Ticket,
+}
+
+/// Where an authentication stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AuthStep {
+    /// The first, out of CONNECT, which [`Policy::connect`] allowed.
+    Connect,
+    /// An answer to [`Decision::Continue`].
+    Answer,
+    /// The first of a connected client that proves anew who it is.
+    Again,
 }
 
 /// Where a message comes from.
@@ -182,6 +214,18 @@ pub struct ReceiveRequest<'a> {
 pub trait Policy {
     /// May this client connect? The user name it gave becomes the identity its session is bound to.
     fn connect(&mut self, request: &ConnectRequest<'_>) -> Decision;
+    /// Is this client who it says it is? Asked when CONNECT names an Authentication Method, after [`connect`](Self::connect) has allowed
+    /// it, and for every AUTH of the client: [`Decision::Continue`] asks it for more, [`Decision::Allow`] and
+    /// [`Decision::AllowWith`] end the exchange. A connected client that proves itself anew cannot become somebody else, and is
+    /// judged anew. Unless written otherwise, no method is known (0x8C).
+    fn authenticate(&mut self, request: &AuthRequest<'_>) -> Decision {
+        let _ = request;
+        Decision::Deny(ReasonCode::BAD_AUTHENTICATION_METHOD)
+    }
+    /// A connection is over: what was kept of its authentication can go. Called once for each that named a method.
+    fn forget(&mut self, connection: ConnectionId) {
+        let _ = connection;
+    }
     /// May this message be published? Asked for every origin.
     fn publish(&mut self, request: &PublishRequest<'_>) -> Decision;
     /// May this client subscribe to this filter? Asked for every filter.

@@ -11,6 +11,7 @@
 mod harness;
 
 mod admin;
+mod authenticating;
 mod connecting;
 mod decisions;
 mod flow;
