@@ -26,6 +26,7 @@ mod frame;
 mod framed;
 #[cfg(test)]
 mod linear;
+mod names;
 mod out_buf;
 mod owned;
 mod packet;

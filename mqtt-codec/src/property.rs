@@ -6,7 +6,7 @@ use crate::write::{Count, Sink, VBI_MAX, len_bytes};
 use crate::{EncodeError, Role, TopicName, Utf8};
 
 /// One property.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Property<'a> {
     PayloadFormatIndicator(bool),
@@ -351,13 +351,20 @@ fn judge_value(section: &mut Cursor<'_>, form: Form) -> Parsed<()> {
 }
 
 /// A value on its way to the wire.
-enum Value<'a> {
+pub(crate) enum Value<'a> {
     Flag(bool),
     U16(u16),
     U32(u32),
     Vbi(u32),
     Bytes(&'a [u8]),
     Pair(&'a [u8], &'a [u8]),
+}
+
+impl PropertyId {
+    /// The property of this identifier; `None` if there is none.
+    pub fn new(id: u8) -> Option<Self> {
+        row_of(id).map(|row| row.id)
+    }
 }
 
 impl<'a> Property<'a> {
@@ -398,7 +405,7 @@ impl<'a> Property<'a> {
     }
 
     #[inline]
-    const fn value(&self) -> Value<'a> {
+    pub(crate) const fn value(&self) -> Value<'a> {
         match *self {
             Self::PayloadFormatIndicator(v)
             | Self::RequestProblemInformation(v)

@@ -6,7 +6,7 @@ use crate::write::Sink;
 use crate::{EncodeError, Level3, Properties, Qos, Role, TopicName, Utf8, Version, rules};
 
 /// CONNECT (section 3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Connect<'a> {
     /// The protocol version; its level byte and protocol name follow from it.
     pub version: Version,
@@ -27,7 +27,7 @@ pub struct Connect<'a> {
 }
 
 /// The will of a CONNECT (section 3.1.2.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Will<'a> {
     /// Where it is published.
     pub topic: TopicName<'a>,

@@ -7,7 +7,7 @@ use crate::{EncodeError, PacketId, Properties, Qos, Role, TopicName, Version, ru
 use bytes::BufMut;
 
 /// PUBLISH (section 3.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Publish<'a> {
     /// A repetition.
     pub dup: bool,
