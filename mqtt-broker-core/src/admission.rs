@@ -379,6 +379,8 @@ impl<P: Policy> Core<P> {
             let will = client.will.take(); // its CONNACK does not fit: it never was a client
             self.unhold(will.map_or(0, |will| will.message.size()));
         }
+        self.connected += 1;
+        self.stats.connected_max = self.stats.connected_max.max(self.connected);
         if self.config.events.connections && let_in {
             let event = Event::Connected { connection: ConnectionId(id), client: client_id, version, session_present };
             self.events.push(&mut self.stats, event);

@@ -81,6 +81,7 @@ impl<P: Policy> Broker<P> {
     /// Bytes came. All are taken: what cannot be worked off now (the connection is paused) is kept.
     pub fn handle_input(&mut self, now: Instant, id: ConnectionId, bytes: &[u8]) {
         let now = self.clock(now);
+        self.core.stats.bytes_in += bytes.len() as u64;
         self.pump(now, id.0, bytes);
         self.settle(now);
     }
@@ -95,7 +96,10 @@ impl<P: Policy> Broker<P> {
         let mut packets = reader.read(bytes);
         while core.is_reading(id) {
             match packets.next() {
-                Ok(Some(packet)) => core.handle_packet(now, id, &packet),
+                Ok(Some(packet)) => {
+                    core.stats.packets_in += 1;
+                    core.handle_packet(now, id, &packet);
+                }
                 Ok(None) => break,
                 Err(error) => core.handle_decode_error(now, id, error),
             }
@@ -114,6 +118,7 @@ impl<P: Policy> Broker<P> {
 
     /// Works off what a call has set going: connections that may be read again, wills that are due.
     pub(crate) fn settle(&mut self, now: Instant) {
+        self.core.start_sys(now);
         loop {
             self.core.publish_wills(now);
             let Some(id) = self.core.runnable.pop_front() else { return };

@@ -93,6 +93,14 @@ pub struct Config {
     pub stall_after: Duration,
     /// How long a deferred decision may take before it counts as denied. Default 10 s.
     pub decision_timeout: Duration,
+    /// How often the `$SYS` topics are published, if at all. Default: never.
+    ///
+    /// `$SYS/broker/version`, `uptime`, `clients/total`, `clients/connected`, `clients/disconnected`, `clients/maximum`,
+    /// `clients/expired`, `messages/received`, `publish/messages/received`, `publish/messages/sent`,
+    /// `publish/messages/dropped`, `bytes/received`, `bytes/sent`, `retained messages/count`, `subscriptions/count` and
+    /// `store/messages/bytes` mean what they mean in mosquitto. They are retained, published only when they have changed, and
+    /// pass the [`Policy`](crate::Policy) as messages of the embedding program.
+    pub sys_interval: Option<Duration>,
     /// Which events are reported. Default: all but those per message.
     pub events: EventMask,
 }
@@ -209,6 +217,7 @@ impl Default for Config {
             high_water: 64 << 10,
             stall_after: Duration::from_millis(100),
             decision_timeout: Duration::from_secs(10),
+            sys_interval: None,
             events: EventMask::default(),
         }
     }

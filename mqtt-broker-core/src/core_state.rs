@@ -9,12 +9,13 @@ use crate::rates::Rates;
 use crate::retained::Retained;
 use crate::routes::{Routes, Targets};
 use crate::slots::{Id, Slots};
+use crate::sys::Sys;
 use crate::wills::DueWill;
 use crate::{ClientId, ClientInfo, Config, Decision, Event, Limit, Peer, Policy, Ready, Stats};
 use alloc::collections::{BTreeMap, VecDeque};
-use mqtt_session::codec::{DecodeError, Packet, ReasonCode};
-use mqtt_session::topic::HashSeed;
-use mqtt_session::{Event as SessionEvent, Instant, Session, State};
+use mqtt_session::codec::{DecodeError, Packet, Qos, ReasonCode};
+use mqtt_session::topic::{HashSeed, TopicName};
+use mqtt_session::{Delivery, Event as SessionEvent, Instant, Message, Publication, PublishToken, Session, State};
 
 /// Events kept for a host that does not poll; further ones are counted.
 const MAX_EVENTS: usize = 8192;
@@ -26,6 +27,8 @@ pub(crate) struct Core<P> {
     pub(crate) connections: Slots<Conn>,
     /// How many connections are before the end of their handshake.
     pub(crate) handshakes: usize,
+    /// Clients that are connected.
+    pub(crate) connected: usize,
     pub(crate) clients: Clients,
     pub(crate) routes: Routes,
     pub(crate) retained: Retained,
@@ -51,6 +54,7 @@ pub(crate) struct Core<P> {
     pub(crate) targets: Targets,
     pub(crate) bans: Bans,
     pub(crate) rates: Rates,
+    pub(crate) sys: Sys,
     pub(crate) shutting_down: bool,
     /// How often all rights were called into question.
     pub(crate) generation: u32,
@@ -86,6 +90,7 @@ impl<P: Policy> Core<P> {
             policy,
             connections: Slots::new(),
             handshakes: 0,
+            connected: 0,
             clients: Clients::new(seed),
             routes: Routes::new(seed),
             retained: Retained::new(),
@@ -103,6 +108,7 @@ impl<P: Policy> Core<P> {
             targets: Targets::default(),
             bans: Bans::default(),
             rates,
+            sys: Sys::default(),
             shutting_down: false,
             generation: 0,
             sweep: None,
@@ -147,7 +153,10 @@ impl<P: Policy> Core<P> {
             SessionEvent::Connect(connect) => self.connect(now, id, &connect),
             SessionEvent::Publish(received, token) => self.publish(now, id, &received, token),
             SessionEvent::Released(token) => self.acknowledge(id, token, ReasonCode::SUCCESS),
-            SessionEvent::Completed { .. } => self.recharge_connection(id),
+            SessionEvent::Completed { token, reason } => {
+                self.recharge_connection(id);
+                self.tell_acked(id, token, reason);
+            }
             SessionEvent::Subscribe(subscribe, token) => self.subscribe(now, id, &subscribe, token),
             SessionEvent::Unsubscribe(unsubscribe, token) => self.unsubscribe(now, id, &unsubscribe, token),
             SessionEvent::Auth(auth) => self.auth(now, id, &auth),
@@ -176,11 +185,15 @@ impl<P: Policy> Core<P> {
                 }
                 self.touch(now, id);
             }
+            Due::Sys => self.publish_sys(now),
             Due::Rate(id) => self.end_rate_pause(now, id),
             Due::Stall(id) => self.look_for_stall(now, id),
             Due::Ticket(id) => self.resume(now, id, Decision::Deny(ReasonCode::NOT_AUTHORIZED)),
             Due::Will(index) => self.will_is_due(index),
-            Due::Session(index) => self.end_session(index),
+            Due::Session(index) => {
+                self.stats.sessions_expired += 1;
+                self.end_session(index);
+            }
         }
     }
 
@@ -312,6 +325,45 @@ impl<P: Policy> Core<P> {
         }
     }
 
+    /// Reports a message that is being routed, where the mask asks.
+    pub(crate) fn tell_published(&mut self, origin: Option<u32>, publication: &Publication<'_>) {
+        if self.config.events.published {
+            let Publication { topic, qos, retain, payload, .. } = *publication;
+            let (client, size) = (origin.and_then(|index| self.client_id(index)), payload.len());
+            let event = Event::Published { client, topic: topic.into(), qos, retain, size };
+            self.events.push(&mut self.stats, event);
+        }
+    }
+
+    /// What is to be reported of a delivery once it is handed on, where the mask asks: nothing is kept else.
+    pub(crate) fn note(&self, delivery: &Delivery) -> Option<(Message, Qos)> {
+        self.config.events.delivered.then(|| (delivery.message.clone(), delivery.qos))
+    }
+
+    pub(crate) fn tell_noted(&mut self, index: u32, noted: Option<(Message, Qos)>) {
+        if let Some((message, qos)) = noted {
+            self.tell_delivered(index, message.topic(), qos);
+        }
+    }
+
+    /// Reports a copy that was handed on, where the mask asks.
+    pub(crate) fn tell_delivered(&mut self, index: u32, topic: TopicName<'_>, qos: Qos) {
+        if self.config.events.delivered
+            && let Some(client) = self.client_id(index)
+        {
+            self.events.push(&mut self.stats, Event::Delivered { client, topic: topic.into(), qos });
+        }
+    }
+
+    fn tell_acked(&mut self, id: Id, token: PublishToken, reason: ReasonCode) {
+        if self.config.events.acked
+            && let Some(client) =
+                self.connections.get(id).and_then(Conn::client).and_then(|index| self.client_id(index))
+        {
+            self.events.push(&mut self.stats, Event::Acked { client, token, reason });
+        }
+    }
+
     /// Counts and reports a message that was dropped.
     pub(crate) fn dropped(&mut self, client: Option<&ClientId>, why: Drop) {
         let counter = match why {
@@ -330,6 +382,7 @@ impl<P: Policy> Core<P> {
     pub(crate) fn stats(&self) -> Stats {
         Stats {
             connections: self.connections.len(),
+            connected: self.connected,
             sessions: self.clients.sessions(),
             subscriptions: self.routes.len(),
             retained: self.retained.len(),

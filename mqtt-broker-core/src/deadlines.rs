@@ -12,6 +12,8 @@ pub(crate) enum Due {
     Stall(Id),
     /// A connection that published too fast may go on.
     Rate(Id),
+    /// The `$SYS` topics.
+    Sys,
     /// The decision on a ticket.
     Ticket(u64),
     /// A will delay of the client at this index.

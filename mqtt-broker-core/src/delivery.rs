@@ -37,6 +37,7 @@ impl<P: Policy> Core<P> {
         publication: &Publication<'_>,
         mut message: Option<Message>,
     ) -> usize {
+        self.tell_published(origin, publication);
         // v5 [MQTT-3.3.1-8] v4 [MQTT-3.3.1-12]: nothing else touches what is retained.
         if publication.retain && self.config.server.retain_available {
             self.retain(now, publication, &mut message);
@@ -121,9 +122,10 @@ impl<P: Policy> Core<P> {
                 };
                 match forwarded {
                     Forwarded::Wrote => {
-                        self.stats.messages_out += 1;
                         conn.transmit = true;
                         self.list(id);
+                        self.stats.messages_out += 1;
+                        self.tell_delivered(target.client, publication.topic, qos);
                         return self.press(now, publisher, id);
                     }
                     Forwarded::Dropped => return self.count_drops(id),
@@ -147,6 +149,7 @@ impl<P: Policy> Core<P> {
 
     /// Queues a delivery in a session; what does not fit follows the overflow policy.
     pub(crate) fn enqueue(&mut self, now: Instant, index: u32, delivery: Delivery) {
+        let noted = self.note(&delivery);
         let Some(client) = self.clients.slots.at_mut(index) else { return };
         if client.is_local() {
             return self.enqueue_local(index, delivery);
@@ -177,6 +180,7 @@ impl<P: Policy> Core<P> {
         dropped += u32::from(rest.is_some());
         if rest.is_none() {
             self.stats.messages_out += 1;
+            self.tell_noted(index, noted);
         }
         self.recharge(index);
         if dropped > 0 {
@@ -255,7 +259,9 @@ impl<P: Policy> Core<P> {
             self.recharge_connection(id);
         }
         let Some(conn) = self.connections.get_mut(id) else { return };
+        let before = out.len();
         out.take_from(&mut conn.staging);
+        self.stats.bytes_out += out.len().saturating_sub(before) as u64;
         conn.handed = out.len();
         let somebody_waits = !conn.waiters.is_empty() || conn.paused.backlog;
         let drained = somebody_waits && conn.unsent() <= high_water / 2;
@@ -285,12 +291,14 @@ impl<P: Policy> Core<P> {
         {
             return true;
         }
+        let noted = if let Step::Deliver(delivery) = &step { self.note(delivery) } else { None };
         let Some(client) = self.clients.slots.at_mut(index) else { return true };
         let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) else { return true };
         match step {
             Step::Deliver(delivery) => {
                 self.stats.messages_out += 1;
                 connection.fill_place(place, delivery);
+                self.tell_noted(index, noted);
             }
             Step::Later => return false,
             Step::Done => {

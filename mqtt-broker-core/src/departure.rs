@@ -75,6 +75,7 @@ impl<P: Policy> Core<P> {
         }
         match phase {
             Phase::Live(connection, index) => {
+                self.connected = self.connected.saturating_sub(1);
                 if self.config.events.connections
                     && let Some(client) = self.client_id(index)
                 {

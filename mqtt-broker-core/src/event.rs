@@ -1,7 +1,8 @@
 //! What observers are told.
 use crate::{ClientId, ConnectionId, Limit, Peer};
-use mqtt_session::codec::{ReasonCode, Version};
-use mqtt_session::topic::TopicFilterBuf;
+use mqtt_session::PublishToken;
+use mqtt_session::codec::{Qos, ReasonCode, Version};
+use mqtt_session::topic::{TopicFilterBuf, TopicNameBuf};
 
 /// Something happened. Owned; polled from a bounded queue.
 #[derive(Clone, Debug)]
@@ -67,6 +68,37 @@ pub enum Event {
         /// Where they come from, if that is known.
         peer: Option<Peer>,
     },
+    /// A message was taken and is being routed.
+    Published {
+        /// Whose, its will included; `None` for a message of the host, or of a session that is gone.
+        client: Option<ClientId>,
+        /// Its topic.
+        topic: TopicNameBuf,
+        /// Its QoS.
+        qos: Qos,
+        /// Whether it is retained.
+        retain: bool,
+        /// Bytes of its payload.
+        size: usize,
+    },
+    /// A copy of a message was handed to a session's queue, or encoded for a client that keeps up.
+    Delivered {
+        /// For whom; an empty identifier for a client of the embedding program.
+        client: ClientId,
+        /// Its topic.
+        topic: TopicNameBuf,
+        /// The QoS of this copy.
+        qos: Qos,
+    },
+    /// A client has finished the exchange of a QoS 1 or 2 message that it was sent.
+    Acked {
+        /// Who.
+        client: ClientId,
+        /// The number of the delivery in its session.
+        token: PublishToken,
+        /// Its word.
+        reason: ReasonCode,
+    },
     /// A message did not reach a client, or was not taken from one.
     Dropped {
         /// For whom, or from whom; `None` for a message of the host or of a session that is gone.
@@ -118,12 +150,34 @@ pub struct EventMask {
     pub wills: bool,
     /// Limits met: one event for each refusal.
     pub limits: bool,
+    /// Messages published: one event each.
+    pub published: bool,
+    /// Messages delivered: one event for each copy.
+    pub delivered: bool,
+    /// Messages acknowledged by those they were sent to: one event each.
+    pub acked: bool,
     /// Messages dropped: one event each.
     pub drops: bool,
 }
 
+impl EventMask {
+    /// No events at all.
+    pub const fn none() -> Self {
+        Self {
+            connections: false,
+            subscriptions: false,
+            wills: false,
+            limits: false,
+            published: false,
+            delivered: false,
+            acked: false,
+            drops: false,
+        }
+    }
+}
+
 impl Default for EventMask {
     fn default() -> Self {
-        Self { connections: true, subscriptions: true, wills: true, limits: true, drops: false }
+        Self { connections: true, subscriptions: true, wills: true, limits: true, ..Self::none() }
     }
 }

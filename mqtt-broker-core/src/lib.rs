@@ -41,6 +41,7 @@ mod retained;
 mod routes;
 mod slots;
 mod stats;
+mod sys;
 mod wills;
 
 pub use admin::{ClientRecord, Page, RetainedCursor, RetainedRecord, SubscriptionRecord};

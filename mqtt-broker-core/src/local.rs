@@ -156,7 +156,7 @@ impl<P: Policy> Core<P> {
 
     /// Queues a delivery for a client of the program; what does not fit is dropped as [`Overflow`] says, and counted.
     pub(crate) fn enqueue_local(&mut self, index: u32, delivery: Delivery) {
-        let overflow = self.config.overflow;
+        let (overflow, noted) = (self.config.overflow, self.note(&delivery));
         let room = self.queued_bytes.saturating_add(delivery.cost()) <= self.config.max_queued_bytes;
         let Some(client) = self.clients.slots.at_mut(index) else { return };
         let Home::Local(queue) = &mut client.home else { return };
@@ -164,13 +164,17 @@ impl<P: Policy> Core<P> {
         while overflow == Overflow::DropOldest && room && !queue.has_room(&delivery) && queue.drop_oldest() {
             dropped += 1;
         }
-        if room && queue.has_room(&delivery) {
+        let taken = room && queue.has_room(&delivery);
+        if taken {
             queue.push(delivery);
-            self.stats.messages_out += 1;
         } else {
             dropped += 1;
         }
         queue.dropped += u64::from(dropped);
+        if taken {
+            self.stats.messages_out += 1;
+            self.tell_noted(index, noted);
+        }
         self.recharge(index);
         for _ in 0..dropped {
             self.dropped(None, Drop::QueueFull);

@@ -8,6 +8,10 @@ use crate::Limit;
 pub struct Stats {
     /// Connections open now, those before CONNECT included.
     pub connections: usize,
+    /// Clients connected now.
+    pub connected: usize,
+    /// The most clients that were ever connected at once.
+    pub connected_max: usize,
     /// Sessions now, connected or not.
     pub sessions: usize,
     /// Subscriptions now.
@@ -20,6 +24,14 @@ pub struct Stats {
     pub queued_bytes: usize,
     /// Bytes kept for clients beside messages now: filters, wills, requests that wait for a decision.
     pub held_bytes: usize,
+    /// Sessions that expired.
+    pub sessions_expired: u64,
+    /// Packets taken, of all types.
+    pub packets_in: u64,
+    /// Bytes taken from transports.
+    pub bytes_in: u64,
+    /// Bytes handed to transports.
+    pub bytes_out: u64,
     /// PUBLISH packets taken.
     pub messages_in: u64,
     /// Messages handed to sessions or sockets, one per subscriber.
@@ -43,6 +55,13 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// Messages dropped, for whatever reason.
+    pub fn dropped(&self) -> u64 {
+        [self.dropped_full, self.dropped_too_large, self.dropped_expired, self.dropped_denied]
+            .into_iter()
+            .fold(0, u64::saturating_add)
+    }
+
     /// How often something was refused for this limit.
     pub fn limited(&self, limit: Limit) -> u64 {
         self.limited.get(limit as usize).copied().unwrap_or(0)

@@ -20,6 +20,7 @@ mod hostile;
 mod knobs;
 mod limits;
 mod local;
+mod observing;
 mod publishing;
 mod rates;
 mod retained;
