@@ -7,8 +7,10 @@ use core::fmt::Write;
 use mqtt_session::Instant;
 use mqtt_session::topic::TopicName;
 
-/// The topics that are numbers, without `$SYS/broker/`.
-const NUMBERS: [(&str, fn(&Stats) -> u64); 14] = [
+/// A topic without `$SYS/broker/`, and what it says.
+type Number = (&'static str, fn(&Stats) -> u64);
+
+const NUMBERS: [Number; 14] = [
     ("clients/total", |stats| stats.sessions as u64),
     ("clients/connected", |stats| stats.connected as u64),
     ("clients/disconnected", |stats| stats.sessions.saturating_sub(stats.connected) as u64),
