@@ -14,12 +14,12 @@ use crate::limits::Limits;
 use crate::outbound::{Request, Step};
 use crate::outgoing::Outgoing;
 use crate::{
-    AckToken, ClientConfig, Connected, Drops, Event, Instant, Place, ProtocolError, ProtocolErrorKind, Publication,
-    Received, RequestToken, ServerConfig, Session, handshake, requests,
+    AckToken, Answered, ClientConfig, Connected, Drops, Event, Instant, Place, ProtocolError, ProtocolErrorKind,
+    Publication, Received, RequestToken, ServerConfig, Session, Terms, handshake, requests,
 };
 use mqtt_codec::{
-    Ack, AckKind, Auth, Connack, Connect, DecodeError, Disconnect, EncodeError, Packet, Packets, Properties, Publish,
-    Reader, ReasonCode, Role, Version,
+    Ack, AckKind, Auth, Connack, Connect, DecodeError, Disconnect, EncodeError, Packet, PacketId, Packets, Properties,
+    Publish, Reader, ReasonCode, ReasonCodes, Role, Suback, Unsuback, Version,
 };
 
 /// One end of one connection, its session in it.
@@ -218,6 +218,11 @@ impl Connection {
     /// Where it stands.
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// What was agreed on with the peer; before acceptance, the defaults.
+    pub fn terms(&self) -> Terms<'_> {
+        self.limits.terms(self.keep_alive.seconds())
     }
 
     /// The session that is lived in here.
@@ -420,18 +425,11 @@ impl Connection {
                 self.control.push(&Packet::Pingresp, &self.limits);
                 Ok(Event::Handled)
             }
-            (Packet::Suback(suback), Role::Client)
-                if self.session.outbound.end_request(suback.packet_id, Request::Subscribe) =>
-            {
-                Ok(Event::Suback(RequestToken(suback.packet_id), suback.codes, suback.properties))
+            (Packet::Suback(Suback { packet_id, properties, codes }), Role::Client) => {
+                self.take_answer(Request::Subscribe, *packet_id, *codes, *properties).map(Event::Suback)
             }
-            (Packet::Unsuback(unsuback), Role::Client)
-                if self.session.outbound.end_request(unsuback.packet_id, Request::Unsubscribe) =>
-            {
-                Ok(Event::Unsuback(RequestToken(unsuback.packet_id), unsuback.codes, unsuback.properties))
-            }
-            (Packet::Suback(_) | Packet::Unsuback(_), Role::Client) => {
-                Err(("v5 [MQTT-2.2.1-6]", ReasonCode::PROTOCOL_ERROR))
+            (Packet::Unsuback(Unsuback { packet_id, properties, codes }), Role::Client) => {
+                self.take_answer(Request::Unsubscribe, *packet_id, *codes, *properties).map(Event::Unsuback)
             }
             (Packet::Pingresp, Role::Client) => {
                 self.keep_alive.heard_pingresp();
@@ -449,6 +447,16 @@ impl Connection {
                 Err(("v5 [X5-ERR-4]", ReasonCode::PROTOCOL_ERROR))
             }
         }
+    }
+
+    fn take_answer<'p>(
+        &mut self,
+        request: Request,
+        id: PacketId,
+        codes: ReasonCodes<'p>,
+        properties: Properties<'p>,
+    ) -> Result<Answered<'p>, Broken> {
+        requests::answered(&mut self.session.outbound, &mut self.limits, request, id, codes, properties)
     }
 
     fn handle_disconnect<'p>(&mut self, disconnect: &Disconnect<'p>) -> Result<Event<'p>, Broken> {
@@ -519,7 +527,7 @@ impl Connection {
         match step.map_err(|_| ("v5 [MQTT-2.2.1-5]", ReasonCode::PROTOCOL_ERROR))? {
             Step::Nothing => Ok(Event::Handled),
             // v5 [X5-ACK-2]: a refusal is of the message, not of the connection.
-            Step::Completed(token, reason) => Ok(Event::Completed { token, reason }),
+            Step::Completed(token, reason) => Ok(Event::Completed { token, reason, properties: ack.properties }),
             Step::Release(id, reason) => {
                 // v5 [MQTT-4.6.0-4], v4 [MQTT-4.6.0-4]: in the order of the PUBRECs, so in that of this queue.
                 self.control.push(&control::ack(AckKind::Pubrel, id, reason, self.limits.version), &self.limits);
@@ -548,7 +556,7 @@ impl Connection {
         match (self.state, self.limits.role) {
             // v5 [MQTT-3.14.0-1]: before acceptance the reason goes into CONNACK; without a CONNECT nobody is told.
             (State::Deciding | State::Authenticating, _) if self.limits.version == Version::V5 => {
-                handshake::reject(&mut self.control, &self.limits, error.reason_code(), Properties::EMPTY);
+                handshake::reject(&mut self.control, &self.limits, error.reason_code(), &[]);
             }
             (State::Closing | State::Deciding | State::Authenticating, _) | (State::Handshake, Role::Server) => {}
             (State::Handshake | State::Connected, Role::Client) if silence => {}

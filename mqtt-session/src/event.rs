@@ -1,7 +1,9 @@
 //! What a packet from the peer means to the host.
-use crate::{Publication, Topic};
+use crate::requests::FilterList;
+use crate::{Publication, Redirect, Topic};
 use mqtt_codec::{
-    Auth, Connack, Connect, Disconnect, PacketId, Properties, Qos, ReasonCode, ReasonCodes, Subscribe, Unsubscribe,
+    Auth, Connack, Connect, Disconnect, PacketId, Properties, Qos, ReasonCode, ReasonCodes, Subscribe, TopicFilter,
+    Unsubscribe,
 };
 
 /// What happened. Borrows from the packet, never from the connection.
@@ -33,17 +35,52 @@ pub enum Event<'p> {
         token: PublishToken,
         /// The peer's word.
         reason: ReasonCode,
+        /// As they came with it: Reason String and User Properties (5.0).
+        properties: Properties<'p>,
     },
     /// Server: answer with [`suback`](crate::Connection::suback).
     Subscribe(Subscribe<'p>, RequestToken),
     /// Server: answer with [`unsuback`](crate::Connection::unsuback).
     Unsubscribe(Unsubscribe<'p>, RequestToken),
-    /// Client: the answer to a subscribe.
-    Suback(RequestToken, ReasonCodes<'p>, Properties<'p>),
-    /// Client: the answer to an unsubscribe; no codes before 5.0.
-    Unsuback(RequestToken, ReasonCodes<'p>, Properties<'p>),
+    /// Client: the answer to a subscribe, a code for each filter.
+    Suback(Answered<'p>),
+    /// Client: the answer to an unsubscribe; without codes before 5.0.
+    Unsuback(Answered<'p>),
     /// The peer said goodbye. Flush nothing, close.
     Disconnect(Disconnect<'p>),
+}
+
+impl<'p> Event<'p> {
+    /// Client: where the server sends us, if that is why it refused us or said goodbye (5.0, section 4.11).
+    pub fn redirect(&self) -> Option<Redirect<'p>> {
+        match self {
+            Self::Refused(connack) => Redirect::of(connack.reason, connack.properties),
+            Self::Disconnect(disconnect) => Redirect::of(disconnect.reason, disconnect.properties),
+            _ => None,
+        }
+    }
+}
+
+/// The server's answer to a SUBSCRIBE or UNSUBSCRIBE.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Answered<'p> {
+    /// What [`subscribe`](crate::Connection::subscribe) or [`unsubscribe`](crate::Connection::unsubscribe) gave.
+    pub token: RequestToken,
+    /// One for each filter, in their order; none in an UNSUBACK before 5.0.
+    pub codes: ReasonCodes<'p>,
+    /// As they came.
+    pub properties: Properties<'p>,
+    pub(crate) filters: FilterList,
+}
+
+impl Answered<'_> {
+    /// Each filter of the request with the code that answers it (0x80 and above: refused). Before 5.0 an UNSUBACK has no codes, and
+    /// each filter goes with success.
+    pub fn pairs(&self) -> impl Iterator<Item = (TopicFilter<'_>, ReasonCode)> {
+        let codes = self.codes.iter().chain(core::iter::repeat(ReasonCode::SUCCESS));
+        self.filters.iter().zip(codes)
+    }
 }
 
 /// An accepting CONNACK.

@@ -113,28 +113,35 @@ fn may_answer(property: &Property<'_>, limits: &Limits) -> bool {
     }
 }
 
+/// v5 [X5-CACK-10]: the reasons that a Server Reference goes with.
+fn redirects(reason: ReasonCode) -> bool {
+    matches!(reason, ReasonCode::USE_ANOTHER_SERVER | ReasonCode::SERVER_MOVED)
+}
+
 /// Queues the CONNACK that turns the client away, where its version has a word for `reason`.
 ///
 /// v5 [MQTT-3.1.3-8], v5 [MQTT-3.1.4-2], v5 [MQTT-4.12.0-1], v5 [MQTT-4.12.0-4], v4 [MQTT-3.1.3-9]: whatever the host's reason is.
-pub(crate) fn reject(control: &mut Control, limits: &Limits, reason: ReasonCode, properties: Properties<'_>) {
+pub(crate) fn reject(control: &mut Control, limits: &Limits, reason: ReasonCode, properties: &[Property<'_>]) {
     let reason = match reason {
         // CONNACK has no such code; it is the same news.
         ReasonCode::SERVER_SHUTTING_DOWN => ReasonCode::SERVER_UNAVAILABLE,
         reason if reason.is_error() => reason,
         _ => ReasonCode::UNSPECIFIED_ERROR,
     };
+    let may_stand = |property: &&Property<'_>| !matches!(property, Property::ServerReference(_)) || redirects(reason);
+    let list: Vec<_> = properties.iter().filter(may_stand).copied().collect();
     // v5 [MQTT-3.2.2-6], v4 [MQTT-3.2.2-4]: never with Session Present.
-    let connack = Connack { session_present: false, reason, properties };
+    let connack = Connack { session_present: false, reason, properties: Properties::from_slice(&list) };
     match limits.version {
         // v4 [MQTT-3.2.2-6]: where no return code fits, there is no CONNACK.
         Version::V31 | Version::V311 => {
             control.push(&Packet::Connack(Connack { properties: Properties::EMPTY, ..connack }), limits);
         }
         Version::V5 => {
-            if !control.push(&Packet::Connack(connack), limits) {
-                let plain = Connack { reason: ReasonCode::UNSPECIFIED_ERROR, properties: Properties::EMPTY, ..connack };
-                control.push(&Packet::Connack(plain), limits);
-            }
+            let plain = Connack { properties: Properties::EMPTY, ..connack };
+            let unspecified = Connack { reason: ReasonCode::UNSPECIFIED_ERROR, ..plain };
+            let mut said = [connack, plain, unspecified].into_iter();
+            said.any(|connack| control.push(&Packet::Connack(connack), limits));
         }
     }
 }
@@ -147,7 +154,7 @@ pub(crate) fn refuse_unread(control: &mut Control, limits: &Limits, error: &Deco
         DecodeErrorKind::UnsupportedLevel(_) => control.push_raw(&[0x20, 0x02, 0x00, 0x01]),
         // v5 [MQTT-3.1.4-1]: a code for whom 5.0 is spoken with; v4 [MQTT-3.1.4-1]: no CONNACK.
         DecodeErrorKind::Malformed | DecodeErrorKind::ProtocolError if error.statement.starts_with("v5") => {
-            reject(control, limits, error.reason, Properties::EMPTY);
+            reject(control, limits, error.reason, &[]);
         }
         _ => {}
     }
@@ -167,14 +174,16 @@ pub(crate) fn disconnect(control: &mut Control, limits: &Limits, reason: ReasonC
         Property::SessionExpiryInterval(seconds) => {
             limits.role == Role::Client && (*seconds == 0 || !limits.asked.no_expiry)
         }
+        // v5 [X5-CACK-10]: never from a client, and only where the client is sent elsewhere.
+        Property::ServerReference(_) => limits.role == Role::Server && redirects(reason),
         _ => true,
     };
     let list: Vec<_> = properties.iter().filter(may_stand).copied().collect();
     let disconnect = Disconnect { reason, properties: Properties::from_slice(&list) };
-    if !control.push(&Packet::Disconnect(disconnect), limits) {
-        let plain = Disconnect { reason: ReasonCode::UNSPECIFIED_ERROR, properties: Properties::EMPTY };
-        control.push(&Packet::Disconnect(plain), limits);
-    }
+    let plain = Disconnect { properties: Properties::EMPTY, ..disconnect };
+    let unspecified = Disconnect { reason: ReasonCode::UNSPECIFIED_ERROR, ..plain };
+    let mut said = [disconnect, plain, unspecified].into_iter();
+    said.any(|disconnect| control.push(&Packet::Disconnect(disconnect), limits));
 }
 
 /// Judges the DISCONNECT of the peer. v5 [X5-DISC-3]: a Session Expiry Interval in it is news for the host.

@@ -60,6 +60,11 @@ impl KeepAlive {
         self.last = now;
     }
 
+    /// What is in force, in seconds.
+    pub(crate) fn seconds(&self) -> u16 {
+        u16::try_from(self.period / 1000).unwrap_or(u16::MAX)
+    }
+
     pub(crate) fn heard(&mut self, now: Instant) {
         match self.role {
             // v5 [MQTT-3.1.2-22]: any packet; what is sent does not count.

@@ -1,6 +1,7 @@
 //! What the two ends have told each other about this connection; nothing of it outlives the connection (section 4.9).
 use crate::auth::Exchange;
 use crate::rare::Rare;
+use crate::terms::{Terms, Words};
 use crate::{ClientConfig, ServerConfig};
 use alloc::boxed::Box;
 use mqtt_codec::{Connack, Connect, Qos, Role, Version};
@@ -164,6 +165,9 @@ impl Limits {
             subscription_ids: properties.subscription_identifier_available().unwrap_or(true),
             shared: properties.shared_subscription_available().unwrap_or(true),
         };
+        if let Some(words) = Words::of(properties) {
+            self.rare_mut().words = words;
+        }
         // v5 [MQTT-4.9.0-1], v5 [MQTT-3.3.4-7]: between 1 and the server's Receive Maximum.
         self.send_maximum = properties.receive_maximum().unwrap_or(u16::MAX);
     }
@@ -180,6 +184,27 @@ impl Limits {
 
     pub(crate) fn exchange_mut(&mut self) -> Option<&mut Exchange> {
         self.rare.as_mut()?.exchange.as_mut()
+    }
+
+    /// What was agreed on, as the host sees it.
+    pub(crate) fn terms(&self, keep_alive: u16) -> Terms<'_> {
+        let words = self.rare.as_ref().map(|rare| &rare.words);
+        let text = |of: fn(&Words) -> &Option<Box<str>>| words.and_then(|words| of(words).as_deref());
+        Terms {
+            keep_alive,
+            receive_maximum: self.send_maximum,
+            maximum_packet_size: self.peer_packet_size,
+            topic_alias_maximum: self.peer_alias_maximum,
+            maximum_qos: self.offer.maximum_qos,
+            retain_available: self.offer.retain,
+            wildcard_subscription_available: self.offer.wildcards,
+            subscription_identifiers_available: self.offer.subscription_ids,
+            shared_subscription_available: self.offer.shared,
+            session_expiry_interval: words.and_then(|words| words.session_expiry),
+            assigned_client_id: text(|words| &words.client_id),
+            response_information: text(|words| &words.response_information),
+            server_reference: text(|words| &words.server_reference),
+        }
     }
 
     /// Whether an outgoing message may have an alias.

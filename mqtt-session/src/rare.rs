@@ -1,6 +1,8 @@
 //! What few connections need, in one box that the others do not pay for.
 use crate::alias::{Given, Taken};
 use crate::auth::Exchange;
+use crate::requests::Filters;
+use crate::terms::Words;
 
 /// Of one connection; nothing of it outlives it.
 #[derive(Debug, Default)]
@@ -11,12 +13,21 @@ pub(crate) struct Rare {
     pub(crate) given: Given,
     /// Enhanced authentication.
     pub(crate) exchange: Option<Exchange>,
+    /// The client's end: what CONNACK said.
+    pub(crate) words: Words,
+    /// The client's end: what was asked for.
+    pub(crate) requested: Filters,
 }
 
 impl Rare {
     /// Heap bytes held, the box included.
     pub(crate) fn memory(&self) -> usize {
         let method = self.exchange.as_ref().map_or(0, |exchange| exchange.method().len());
-        size_of::<Self>() + self.taken.memory() + self.given.memory() + method
+        size_of::<Self>()
+            + self.taken.memory()
+            + self.given.memory()
+            + method
+            + self.words.memory()
+            + self.requested.memory()
     }
 }

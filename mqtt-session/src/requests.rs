@@ -3,10 +3,13 @@ use crate::control::Control;
 use crate::error::{Broken, RequestError};
 use crate::limits::Limits;
 use crate::outbound::{Outbound, Request};
+use crate::{Answered, RequestToken};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use mqtt_codec::{
-    Filters, Packet, PacketId, Properties, Property, ReasonCode, ReasonCodes, Suback, Subscribe, Subscription,
-    Subscriptions, TopicFilter, Unsuback, Unsubscribe, Version,
+    Filters as FilterSection, Packet, PacketId, Properties, Property, ReasonCode, ReasonCodes, Suback, Subscribe,
+    Subscription, Subscriptions, TopicFilter, Unsuback, Unsubscribe, Version,
 };
 
 // --- the server's end ------------------------------------------------------------------------------------------------
@@ -129,7 +132,7 @@ fn diagnosed<'a>(properties: Properties<'a>, limits: &Limits) -> Properties<'a> 
 pub(crate) fn subscribe(
     control: &mut Control,
     outbound: &mut Outbound,
-    limits: &Limits,
+    limits: &mut Limits,
     subscriptions: &[Subscription<'_>],
     properties: &[Property<'_>],
 ) -> Result<PacketId, RequestError> {
@@ -146,14 +149,15 @@ pub(crate) fn subscribe(
         properties: Properties::from_slice(properties),
         subscriptions: Subscriptions::from_slice(subscriptions),
     };
-    request(control, outbound, limits, &Packet::Subscribe(packet), Request::Subscribe)
+    let filters = FilterList::new(subscriptions.iter().map(|subscription| subscription.filter));
+    request(control, outbound, limits, &Packet::Subscribe(packet), Request::Subscribe, filters)
 }
 
 /// Queues an UNSUBSCRIBE and gives its identifier.
 pub(crate) fn unsubscribe(
     control: &mut Control,
     outbound: &mut Outbound,
-    limits: &Limits,
+    limits: &mut Limits,
     filters: &[TopicFilter<'_>],
     properties: &[Property<'_>],
 ) -> Result<PacketId, RequestError> {
@@ -161,23 +165,116 @@ pub(crate) fn unsubscribe(
     let packet = Unsubscribe {
         packet_id,
         properties: Properties::from_slice(properties),
-        filters: Filters::from_slice(filters),
+        filters: FilterSection::from_slice(filters),
     };
-    request(control, outbound, limits, &Packet::Unsubscribe(packet), Request::Unsubscribe)
+    let list = FilterList::new(filters.iter().copied());
+    request(control, outbound, limits, &Packet::Unsubscribe(packet), Request::Unsubscribe, list)
 }
 
 fn request(
     control: &mut Control,
     outbound: &mut Outbound,
-    limits: &Limits,
+    limits: &mut Limits,
     packet: &Packet<'_>,
     request: Request,
+    filters: FilterList,
 ) -> Result<PacketId, RequestError> {
     let size = packet.encoded_len(limits.version).map_err(|_| RequestError::Invalid)?;
     if !limits.fits(size) {
         return Err(RequestError::TooLarge);
     }
+    if !limits.rare_mut().requested.has_room(&filters) {
+        return Err(RequestError::Full);
+    }
     let id = outbound.begin_request(request).ok_or(RequestError::Full)?;
+    limits.rare_mut().requested.insert(id, filters);
     control.push(packet, limits);
     Ok(id)
+}
+
+/// Takes the answer: as many codes as there were filters (none in an UNSUBACK before 5.0).
+pub(crate) fn answered<'p>(
+    outbound: &mut Outbound,
+    limits: &mut Limits,
+    request: Request,
+    packet_id: PacketId,
+    codes: ReasonCodes<'p>,
+    properties: Properties<'p>,
+) -> Result<Answered<'p>, Broken> {
+    if !outbound.end_request(packet_id, request) {
+        return Err(("v5 [MQTT-2.2.1-6]", ReasonCode::PROTOCOL_ERROR));
+    }
+    let filters = limits.rare_mut().requested.remove(packet_id);
+    match request {
+        // v5 [MQTT-3.8.4-6], v5 [MQTT-3.9.3-1], v4 [MQTT-3.8.4-5], v4 [MQTT-3.9.3-1].
+        Request::Subscribe if codes.len() != filters.len() => Err(("v5 [MQTT-3.9.3-1]", ReasonCode::PROTOCOL_ERROR)),
+        // v5 [MQTT-3.11.3-1].
+        Request::Unsubscribe if limits.version == Version::V5 && codes.len() != filters.len() => {
+            Err(("v5 [MQTT-3.11.3-1]", ReasonCode::PROTOCOL_ERROR))
+        }
+        Request::Subscribe | Request::Unsubscribe => {
+            Ok(Answered { token: RequestToken(packet_id), codes, properties, filters })
+        }
+    }
+}
+
+/// Filters of requests that were not answered yet: of the connection, as the requests are.
+#[derive(Debug, Default)]
+pub(crate) struct Filters {
+    of: BTreeMap<PacketId, FilterList>,
+    bytes: usize,
+}
+
+/// Filters, back to back, each behind its length.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FilterList(Box<[u8]>);
+
+/// How many bytes of filters may be unanswered; a single request may have more.
+const UNANSWERED: usize = 1 << 18;
+
+impl Filters {
+    fn has_room(&self, filters: &FilterList) -> bool {
+        self.bytes == 0 || self.bytes.saturating_add(filters.0.len()) <= UNANSWERED
+    }
+
+    fn insert(&mut self, id: PacketId, filters: FilterList) {
+        self.bytes += filters.0.len();
+        self.of.insert(id, filters);
+    }
+
+    fn remove(&mut self, id: PacketId) -> FilterList {
+        let filters = self.of.remove(&id).unwrap_or_default();
+        self.bytes = self.bytes.saturating_sub(filters.0.len());
+        filters
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes + self.of.len() * (size_of::<PacketId>() + size_of::<FilterList>())
+    }
+}
+
+impl FilterList {
+    fn new<'f>(filters: impl Iterator<Item = TopicFilter<'f>>) -> Self {
+        let mut bytes = Vec::new();
+        for filter in filters {
+            let filter = filter.as_bytes();
+            bytes.extend_from_slice(&u16::try_from(filter.len()).unwrap_or(u16::MAX).to_be_bytes());
+            bytes.extend_from_slice(filter);
+        }
+        Self(bytes.into())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = TopicFilter<'_>> {
+        let mut rest = &*self.0;
+        core::iter::from_fn(move || {
+            let (&len, behind) = rest.split_first_chunk::<2>()?;
+            let (filter, behind) = behind.split_at_checked(u16::from_be_bytes(len).into())?;
+            rest = behind;
+            TopicFilter::from_bytes(filter).ok()
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.iter().count()
+    }
 }

@@ -86,9 +86,9 @@ fn subscribe(arguments: Arguments) -> Result<(), Failure> {
                 connected = true;
                 Ok(())
             }
-            Event::Suback(_, codes, _) => granted(&filters, codes),
-            Event::Unsuback(_, codes, _) => {
-                name_refused(&given_up, codes);
+            Event::Suback(answer) => granted(&filters, answer.codes),
+            Event::Unsuback(answer) => {
+                name_refused(&given_up, answer.codes);
                 Ok(())
             }
             Event::Publish(message, _) => {

@@ -3,9 +3,9 @@ use super::{Connection, Forwarded, State};
 use crate::outgoing::{Outgoing, Written};
 use crate::{
     Accept, AckToken, AliasError, Change, Delivery, Instant, Message, Place, Publication, PublishError, PublishToken,
-    QueueFull, QueueLimits, RequestError, RequestToken, ServerConfig, Session, handshake, requests,
+    QueueFull, QueueLimits, Redirect, RequestError, RequestToken, ServerConfig, Session, handshake, offline, requests,
 };
-use mqtt_codec::{OutBuf, Properties, Property, Qos, ReasonCode, Role, Subscription, TopicFilter};
+use mqtt_codec::{OutBuf, Properties, Property, ReasonCode, Role, Subscription, TopicFilter};
 use mqtt_topic::TopicName;
 
 // --- C: commands, both ends ------------------------------------------------------------------------------------------
@@ -27,7 +27,8 @@ impl Connection {
 
     /// Says goodbye: queues DISCONNECT (5.0, or a client of any version) and goes to [`State::Closing`]. Queued messages stay in the session.
     ///
-    /// Acknowledgements that are ready go first. Before acceptance a server has no DISCONNECT: it rejects. Before 5.0 a client's
+    /// Acknowledgements that are ready go first. A client may say a Session Expiry Interval, which then holds in the place of the one of
+    /// CONNECT; one above 0 is left out if that was 0 (v5 [X5-DISC-2]). Before acceptance a server has no DISCONNECT: it rejects. Before 5.0 a client's
     /// DISCONNECT says that all is well, so with any other `reason` than success nothing is sent.
     pub fn disconnect(&mut self, now: Instant, reason: ReasonCode, properties: &[Property<'_>]) {
         let now = self.clock(now);
@@ -94,9 +95,15 @@ impl Connection {
     pub fn reject(&mut self, now: Instant, reason: ReasonCode, properties: &[Property<'_>]) {
         self.clock(now);
         if matches!(self.state, State::Deciding | State::Authenticating) {
-            handshake::reject(&mut self.control, &self.limits, reason, Properties::from_slice(properties));
+            handshake::reject(&mut self.control, &self.limits, reason, properties);
             self.state = State::Closing;
         }
+    }
+
+    /// Sends the client elsewhere: CONNACK before acceptance, DISCONNECT after it, with 0x9C or 0x9D and the Server Reference
+    /// (5.0, v5 [X5-CACK-10]; before, it is only closed).
+    pub fn redirect(&mut self, now: Instant, redirect: Redirect<'_>) {
+        self.disconnect(now, redirect.reason(), redirect.property().as_slice());
     }
 
     /// Answers a SUBSCRIBE: one code per filter (0x00-0x02 granted, 0x80 and above refused; mapped for versions 3 and 4).
@@ -202,7 +209,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Publishes; QoS 1 and 2 complete with [`Event::Completed`](crate::Event::Completed). Also before CONNACK and within `limits`.
+    /// Publishes; QoS 1 and 2 complete with [`Event::Completed`](crate::Event::Completed), on this connection or a later one. Also before
+    /// CONNACK and within `limits`; without a connection see [`Session::publish`].
     ///
     /// A message that turns out to be too large, not served or expired when its turn comes is counted in [`Drops`](crate::Drops).
     ///
@@ -221,12 +229,7 @@ impl Connection {
         if !self.limits.may_send(publication.qos, publication.retain) {
             return Err(PublishError::NotSupported);
         }
-        let correlation = publication.properties.correlation_data().unwrap_or_default();
-        let id = if publication.qos == Qos::AtMostOnce { 0 } else { 2 };
-        let size = Outgoing::borrowed(publication, publication.retain, &[]).size(self.limits.version);
-        if u16::try_from(correlation.len()).is_err() || !size.is_some_and(|size| self.limits.fits(size + id)) {
-            return Err(PublishError::TooLarge);
-        }
+        offline::check(publication, self.limits.version, |size| self.limits.fits(size))?;
         let delivery = Delivery::new(Message::new(now, publication), publication.qos, publication.retain);
         self.session.outbound.deliver(delivery, limits).map_err(|_| PublishError::Full)
     }
@@ -245,7 +248,7 @@ impl Connection {
         if (self.state, self.limits.role) != (State::Connected, Role::Client) {
             return Err(RequestError::NotConnected);
         }
-        requests::subscribe(&mut self.control, &mut self.session.outbound, &self.limits, subscriptions, properties)
+        requests::subscribe(&mut self.control, &mut self.session.outbound, &mut self.limits, subscriptions, properties)
             .map(RequestToken)
     }
 
@@ -263,7 +266,7 @@ impl Connection {
         if (self.state, self.limits.role) != (State::Connected, Role::Client) {
             return Err(RequestError::NotConnected);
         }
-        requests::unsubscribe(&mut self.control, &mut self.session.outbound, &self.limits, filters, properties)
+        requests::unsubscribe(&mut self.control, &mut self.session.outbound, &mut self.limits, filters, properties)
             .map(RequestToken)
     }
 }

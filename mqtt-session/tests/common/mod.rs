@@ -127,12 +127,14 @@ impl End {
                         token,
                     },
                     Event::Released(token) => Seen::Released(token),
-                    Event::Completed { token, reason } => Seen::Completed(token, reason),
+                    Event::Completed { token, reason, .. } => Seen::Completed(token, reason),
                     Event::Subscribe(_, token) => Seen::Subscribe(token),
                     Event::Unsubscribe(_, token) => Seen::Unsubscribe(token),
-                    Event::Suback(token, codes, _) => Seen::Suback(token, codes.iter().map(|code| code.0).collect()),
-                    Event::Unsuback(token, codes, _) => {
-                        Seen::Unsuback(token, codes.iter().map(|code| code.0).collect())
+                    Event::Suback(answer) => {
+                        Seen::Suback(answer.token, answer.codes.iter().map(|code| code.0).collect())
+                    }
+                    Event::Unsuback(answer) => {
+                        Seen::Unsuback(answer.token, answer.codes.iter().map(|code| code.0).collect())
                     }
                     Event::Disconnect(disconnect) => Seen::Disconnect(disconnect.reason),
                     Event::Auth(auth) => {

@@ -362,7 +362,7 @@ impl End {
                     seen.push(Seen::Released);
                     self.waiting.push(token);
                 }
-                Event::Completed { token, reason } => {
+                Event::Completed { token, reason, .. } => {
                     let number = self.numbers[&token];
                     *self.completed.entry(number).or_default() += 1;
                     seen.push(Seen::Completed { number, refused: reason.is_error() });
