@@ -287,8 +287,8 @@ impl Echo {
             };
             match client.handle_packet(now, &packet).expect("the broker keeps to the protocol") {
                 Event::Connected(_) => subscribes = !self.subscribed,
-                Event::Suback(_, codes, _) => {
-                    assert_eq!(codes.iter().map(|code| code.0).collect::<Vec<_>>(), [2]);
+                Event::Suback(answer) => {
+                    assert_eq!(answer.codes.iter().map(|code| code.0).collect::<Vec<_>>(), [2]);
                     self.subscribed = true;
                 }
                 Event::Publish(received, _) => {
@@ -300,7 +300,7 @@ impl Echo {
                         self.order.entry(received.qos as u8).or_default().push(number);
                     }
                 }
-                Event::Completed { token, reason } => {
+                Event::Completed { token, reason, .. } => {
                     assert!(!reason.is_error(), "{reason:?}");
                     assert!(self.open.remove(&token), "{token:?} completes twice");
                 }
