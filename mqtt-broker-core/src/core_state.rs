@@ -153,7 +153,7 @@ impl<P: Policy> Core<P> {
             SessionEvent::Connect(connect) => self.connect(now, id, &connect),
             SessionEvent::Publish(received, token) => self.publish(now, id, &received, token),
             SessionEvent::Released(token) => self.acknowledge(id, token, ReasonCode::SUCCESS),
-            SessionEvent::Completed { token, reason } => {
+            SessionEvent::Completed { token, reason, .. } => {
                 self.recharge_connection(id);
                 self.tell_acked(id, token, reason);
             }
