@@ -182,14 +182,22 @@ impl<'a> Properties<'a> {
     }
 
     /// The bytes of the section that goes into `packet` (without its length), once it is found that it may; none goes before 5.0.
-    #[inline]
-    pub(crate) fn plan(self, version: Version, packet: Kinds) -> Result<usize, EncodeError> {
+    #[inline(always)]
+    pub(crate) fn plan(&self, version: Version, packet: Kinds) -> Result<usize, EncodeError> {
         if version != Version::V5 {
             return Ok(0);
         }
+        match &self.repr {
+            Repr::Wire([], ..) if packet != AUTH => Ok(0),
+            Repr::List([], _) if packet != AUTH => Ok(0),
+            _ => self.plan_some(packet),
+        }
+    }
+
+    #[inline(never)]
+    fn plan_some(&self, packet: Kinds) -> Result<usize, EncodeError> {
         match self.repr {
             Repr::Wire(bytes, Home::Trusted, Omitted::Nothing) => return Ok(bytes.len()),
-            Repr::List([], _) if packet != AUTH => return Ok(0),
             Repr::List(list, omitted) => return check_list(list, packet, |id| omitted.has(id)),
             Repr::Wire(_, Home::Trusted, _) => {}
             Repr::Wire(_, Home::Packet(home), _) if home == packet => {}
@@ -203,7 +211,9 @@ impl<'a> Properties<'a> {
     pub(crate) fn write(self, len: usize, out: &mut impl Sink) {
         // v5 [MQTT-2.2.2-1]: no properties are a length of 0.
         out.vbi(len);
-        out.put_known(len, |out| self.write_all(out));
+        if len > 0 {
+            out.put_known(len, |out| self.write_all(out));
+        }
     }
 
     #[inline]

@@ -98,6 +98,7 @@ impl<'a> Ack<'a> {
         Some(Self { kind, packet_id, reason: ReasonCode::SUCCESS, properties: Properties::EMPTY })
     }
 
+    #[inline(always)]
     pub(super) fn plan(&self, version: Version) -> Result<Sections, EncodeError> {
         // v5 [MQTT-3.4.2-1], v5 [MQTT-3.5.2-1], v5 [MQTT-3.6.2-1], v5 [MQTT-3.7.2-1]
         if !self.reason.is_of(self.kind.packet()) {
@@ -106,7 +107,7 @@ impl<'a> Ack<'a> {
         self.properties.plan(version, self.kind.packet()).map(Sections::own)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn write(&self, version: Version, sections: Sections, out: &mut impl Sink) {
         let [a, b] = self.packet_id.get().to_be_bytes();
         let plain = sections.own == 0;

@@ -129,6 +129,7 @@ impl<'a> Connect<'a> {
         })
     }
 
+    #[inline]
     pub(super) fn plan(&self) -> Result<Sections, EncodeError> {
         // v4 [MQTT-3.1.2-22]: a password needs a user name (5.0 lets it stand alone).
         if self.version != Version::V5 && self.password.is_some() && self.user_name.is_none() {
@@ -145,6 +146,7 @@ impl<'a> Connect<'a> {
         Ok(Sections { own, will })
     }
 
+    #[inline]
     pub(super) fn write(&self, sections: Sections, out: &mut impl Sink) {
         match self.version {
             // v3 [X31-CON-1]

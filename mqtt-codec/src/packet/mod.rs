@@ -167,12 +167,13 @@ impl<'a> Packet<'a> {
     /// What `version` does not have, a field that is too long, or fields that contradict each other.
     #[inline]
     pub fn encode(&self, version: Version, out: &mut impl BufMut) -> Result<(), EncodeError> {
-        let plan = self.plan(version)?;
-        if out.remaining_mut() < plan.total() {
-            return Err(EncodeError::NoRoom);
+        // which packet it is matters at every step: for the usual ones it is asked once
+        match self {
+            Self::Publish(packet) => encode(packet, version, out),
+            Self::Ack(packet) => encode(packet, version, out),
+            Self::Connect(packet) => encode(packet, version, out),
+            _ => encode(self, version, out),
         }
-        self.write(version, plan, out);
-        Ok(())
     }
 
     /// The packet without its User Properties, or without these and its Reason String, if it would exceed `limit` bytes with them (acks, CONNACK, DISCONNECT, AUTH, SUBACK, UNSUBACK; a PUBLISH is never trimmed). `None` if it does not fit even so, or cannot be encoded.
@@ -215,31 +216,68 @@ impl<'a> Packet<'a> {
     /// The lengths that go in front, once the packet is found to be one that can be sent.
     #[inline]
     pub(crate) fn plan(&self, version: Version) -> Result<Plan, EncodeError> {
-        let sections = match self {
-            Self::Connect(packet) => packet.plan()?,
-            Self::Connack(packet) => packet.plan(version)?,
-            Self::Publish(packet) => packet.plan(version)?,
-            Self::Ack(packet) => packet.plan(version)?,
-            Self::Subscribe(packet) => packet.plan(version)?,
-            Self::Suback(packet) => packet.plan(version)?,
-            Self::Unsubscribe(packet) => packet.plan(version)?,
-            Self::Unsuback(packet) => packet.plan(version)?,
-            Self::Pingreq | Self::Pingresp => Sections::own(0),
-            Self::Disconnect(packet) => packet.plan(version)?,
-            Self::Auth(packet) => packet.plan(version)?,
-        };
-        let mut count = Count(0);
-        self.write_body(version, sections, &mut count);
-        let body = count.0;
-        if body > VBI_MAX { Err(EncodeError::PacketTooLarge) } else { Ok(Plan { sections, body }) }
+        plan(self, version)
     }
 
     /// Writes a packet as planned.
     #[inline]
     pub(crate) fn write(&self, version: Version, plan: Plan, out: &mut impl BufMut) {
-        let mut out = Writer(out);
-        out.header(self.first_byte(), plan.body);
-        self.write_body(version, plan.sections, &mut out);
+        write(self, version, plan, out);
+    }
+}
+
+/// What is encoded: any packet, or one of a kind that is known.
+trait Body {
+    /// The lengths of its property sections, if it can be sent.
+    fn sections(&self, version: Version) -> Result<Sections, EncodeError>;
+    fn first_byte(&self) -> u8;
+    /// Writes all that stands behind the fixed header.
+    fn write_body(&self, version: Version, sections: Sections, out: &mut impl Sink);
+}
+
+#[inline(always)]
+fn plan(packet: &impl Body, version: Version) -> Result<Plan, EncodeError> {
+    let sections = packet.sections(version)?;
+    let mut count = Count(0);
+    packet.write_body(version, sections, &mut count);
+    let body = count.0;
+    if body > VBI_MAX { Err(EncodeError::PacketTooLarge) } else { Ok(Plan { sections, body }) }
+}
+
+#[inline(always)]
+fn write(packet: &impl Body, version: Version, plan: Plan, out: &mut impl BufMut) {
+    let mut out = Writer(out);
+    out.header(packet.first_byte(), plan.body);
+    packet.write_body(version, plan.sections, &mut out);
+}
+
+/// A function of its own for each kind of packet.
+#[inline(never)]
+fn encode(packet: &impl Body, version: Version, out: &mut impl BufMut) -> Result<(), EncodeError> {
+    let plan = plan(packet, version)?;
+    if out.remaining_mut() < plan.total() {
+        return Err(EncodeError::NoRoom);
+    }
+    write(packet, version, plan, out);
+    Ok(())
+}
+
+impl Body for Packet<'_> {
+    #[inline]
+    fn sections(&self, version: Version) -> Result<Sections, EncodeError> {
+        match self {
+            Self::Connect(packet) => packet.plan(),
+            Self::Connack(packet) => packet.plan(version),
+            Self::Publish(packet) => packet.plan(version),
+            Self::Ack(packet) => packet.plan(version),
+            Self::Subscribe(packet) => packet.plan(version),
+            Self::Suback(packet) => packet.plan(version),
+            Self::Unsubscribe(packet) => packet.plan(version),
+            Self::Unsuback(packet) => packet.plan(version),
+            Self::Pingreq | Self::Pingresp => Ok(Sections::own(0)),
+            Self::Disconnect(packet) => packet.plan(version),
+            Self::Auth(packet) => packet.plan(version),
+        }
     }
 
     /// v5 [MQTT-2.1.3-1], v4 [MQTT-2.2.2-1]: the flags of each type are fixed, but for PUBLISH.
@@ -276,6 +314,57 @@ impl<'a> Packet<'a> {
             Self::Disconnect(packet) => packet.write(version, sections, out),
             Self::Auth(packet) => packet.write(sections, out),
         }
+    }
+}
+
+impl Body for Publish<'_> {
+    #[inline(always)]
+    fn sections(&self, version: Version) -> Result<Sections, EncodeError> {
+        self.plan(version)
+    }
+
+    #[inline(always)]
+    fn first_byte(&self) -> u8 {
+        0x30 | self.flags()
+    }
+
+    #[inline(always)]
+    fn write_body(&self, version: Version, sections: Sections, out: &mut impl Sink) {
+        self.write(version, sections, out);
+    }
+}
+
+impl Body for Ack<'_> {
+    #[inline(always)]
+    fn sections(&self, version: Version) -> Result<Sections, EncodeError> {
+        self.plan(version)
+    }
+
+    #[inline(always)]
+    fn first_byte(&self) -> u8 {
+        self.kind.first_byte()
+    }
+
+    #[inline(always)]
+    fn write_body(&self, version: Version, sections: Sections, out: &mut impl Sink) {
+        self.write(version, sections, out);
+    }
+}
+
+impl Body for Connect<'_> {
+    #[inline(always)]
+    fn sections(&self, _: Version) -> Result<Sections, EncodeError> {
+        self.plan()
+    }
+
+    #[inline(always)]
+    fn first_byte(&self) -> u8 {
+        0x10
+    }
+
+    #[inline(always)]
+    fn write_body(&self, _: Version, sections: Sections, out: &mut impl Sink) {
+        self.write(sections, out);
     }
 }
 

@@ -117,7 +117,7 @@ impl<'a> Publish<'a> {
         dup | (self.qos as u8) << 1 | u8::from(self.retain)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn plan(&self, version: Version) -> Result<Sections, EncodeError> {
         let with_id = self.qos != Qos::AtMostOnce;
         // v5 [MQTT-2.2.1-2], v5 [MQTT-3.3.1-2], v4 [MQTT-2.3.1-1], v4 [MQTT-2.3.1-5], v4 [MQTT-3.3.1-2]
@@ -132,7 +132,7 @@ impl<'a> Publish<'a> {
         Ok(Sections::own(len))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn write(&self, version: Version, sections: Sections, out: &mut impl Sink) {
         out.binary(self.topic.map_or(&[], TopicName::as_bytes));
         if let Some(id) = self.packet_id {
