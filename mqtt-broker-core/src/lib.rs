@@ -14,6 +14,10 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(feature = "acl")]
+mod accounts;
+#[cfg(feature = "acl")]
+mod acl;
 mod admin;
 mod admission;
 mod authenticate;
@@ -44,6 +48,10 @@ mod stats;
 mod sys;
 mod wills;
 
+#[cfg(feature = "acl")]
+pub use accounts::{Accounts, Passwords, Verify};
+#[cfg(feature = "acl")]
+pub use acl::{Acl, ListError};
 pub use admin::{ClientRecord, Page, RetainedCursor, RetainedRecord, SubscriptionRecord};
 pub use bans::{Ban, BansFull};
 pub use broker::Broker;

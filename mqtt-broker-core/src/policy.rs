@@ -50,6 +50,13 @@ pub struct ClientInfo<'a> {
     pub version: Version,
 }
 
+impl<'a> ClientInfo<'a> {
+    /// A client, to ask a policy about without a broker.
+    pub const fn new(client_id: &'a str, user_name: Option<&'a str>, peer: &'a Peer, version: Version) -> Self {
+        Self { client_id, user_name, peer, version }
+    }
+}
+
 /// A CONNECT.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]

@@ -176,6 +176,6 @@ fn still_comes(reach: &SubscriptionTrie<u32, bool>, delivery: &Delivery) -> bool
 }
 
 /// What a filter matches, shared or not.
-fn plain(filter: TopicFilter<'_>) -> TopicFilter<'_> {
+pub(crate) fn plain(filter: TopicFilter<'_>) -> TopicFilter<'_> {
     filter.shared().ok().flatten().map_or(filter, |shared| shared.filter())
 }
