@@ -1,5 +1,5 @@
 //! A client's and a server's end joined in memory, driven by arbitrary operations: messages both ways, pieces of the stream, acknowledgements
-//! in any order, time, cuts, goodbyes, places, and bytes that are no packets at all.
+//! in any order, topic aliases, authentication, time, cuts, goodbyes, places, and bytes that are no packets at all.
 //!
 //! Neither end may accuse the other, as long as nobody put bytes on the wire that are not theirs; nothing loops, nothing grows beyond its
 //! limits; and when all is said QoS 1 has arrived and QoS 2 exactly once, over all cuts.
@@ -12,8 +12,8 @@ use mqtt_session::codec::{
 };
 use mqtt_session::topic::{TopicFilter, TopicName};
 use mqtt_session::{
-    Accept, AckToken, Connection, Delivery, Event, Instant, Message, Publication, QueueLimits, RequestToken,
-    ServerConfig, Session, State, Transmit,
+    Accept, AckToken, ClientConfig, Connection, Delivery, Event, Forwarded, Instant, Message, Publication, QueueLimits,
+    RequestToken, ServerConfig, Session, State, Transmit,
 };
 use std::collections::BTreeMap;
 
@@ -53,6 +53,7 @@ enum Asked {
 /// A message of one end.
 struct Sent {
     qos: Qos,
+    topic: usize,
     /// It may be missing: dropped on purpose, or too old.
     may_miss: bool,
     accepted: u32,
@@ -82,6 +83,14 @@ struct Pair {
     server: End,
     server_has_session: bool,
     rejects: bool,
+    /// Topic aliases that the client takes, and that it sets by itself.
+    aliases: (u16, u16),
+    /// CONNECT names an authentication method; how often the server asks before it lets the client in.
+    authenticates: Option<u8>,
+    /// How often it still asks on this connection.
+    challenges: u8,
+    /// The server owes an answer to a re-authentication.
+    owes_auth: bool,
     /// How many messages still go into places.
     fills: usize,
     /// Somebody else's bytes were on the wire: either end may accuse the other, and messages may be lost.
@@ -92,7 +101,8 @@ struct Pair {
 impl Pair {
     fn new(script: &mut Script<'_>) -> Self {
         let head = script.byte();
-        let (receive_maximum, inflight) = (1 + u16::from(script.byte() % 4), 1 + u16::from(script.byte() % 4));
+        let (features, inflight) = (script.byte(), 1 + u16::from(script.byte() % 4));
+        let receive_maximum = 1 + u16::from(features % 4);
         let version = VERSIONS[usize::from(head % 3)];
         let mut config = ServerConfig::default();
         config.maximum_inflight = inflight;
@@ -100,6 +110,7 @@ impl Pair {
         if version == Version::V5 {
             config.receive_maximum = receive_maximum;
         }
+        config.topic_alias_maximum_outgoing = u16::from(features >> 4 & 1) * 2;
         let end = || End { session: Some(Session::new()), ..End::default() };
         Self {
             version,
@@ -112,6 +123,10 @@ impl Pair {
             server: end(),
             server_has_session: false,
             rejects: false,
+            aliases: (u16::from(features >> 4 & 1) * 2, u16::from(features >> 5 & 1) * 2),
+            authenticates: (features & 0x40 != 0 && version == Version::V5).then_some(features >> 7),
+            challenges: 0,
+            owes_auth: false,
             fills: 0,
             spoiled: false,
             number: 0,
@@ -133,7 +148,7 @@ impl Pair {
         }
         let op = script.byte();
         let role = if op & 0x10 == 0 { Role::Client } else { Role::Server };
-        match op & 0x0F {
+        match op & 0x2F {
             0..=2 => self.publish(role, QOS[usize::from(op & 0x0F)], script),
             3 | 4 => self.transfer(role, usize::from(script.byte()) * 4),
             5 => self.transfer(role, usize::MAX),
@@ -146,27 +161,42 @@ impl Pair {
             12 => self.goodbye(role, script.byte()),
             13 => self.hold(),
             14 => self.drop_some(role, script.byte()),
-            _ if role == Role::Server => self.take(script.below(256)),
-            _ => self.rejects = true,
+            15 if role == Role::Server => self.take(script.below(256)),
+            15 => self.rejects = true,
+            0x20 => self.set_alias(script.below(20) as u16, script.below(TOPICS.len())),
+            0x21 => self.reauthenticate(),
+            0x22 => self.answer_auth(script.byte() % 2 == 0),
+            0x23 => self.forward(script.below(TOPICS.len())),
+            0x24 => self.pause(script.byte() % 2 == 0),
+            _ => {}
         }
     }
 
     fn connect(&mut self) {
         let session = self.client.session.take().unwrap();
-        let properties = [Property::SessionExpiryInterval(1000), Property::ReceiveMaximum(self.receive_maximum)];
+        let properties = [
+            Property::SessionExpiryInterval(1000),
+            Property::ReceiveMaximum(self.receive_maximum),
+            Property::TopicAliasMaximum(self.aliases.0),
+            Property::AuthenticationMethod(Utf8::new("m").unwrap()),
+        ];
+        let properties = if self.authenticates.is_some() { &properties[..] } else { &properties[..3] };
+        self.challenges = self.authenticates.unwrap_or_default();
+        self.owes_auth = false;
         let v5 = self.version == Version::V5;
         let connect = Connect {
             version: self.version,
             clean_start: false,
             keep_alive: self.keep_alive,
-            properties: if v5 { Properties::from_slice(&properties) } else { Properties::EMPTY },
+            properties: if v5 { Properties::from_slice(properties) } else { Properties::EMPTY },
             client_id: Utf8::new("client").unwrap(),
             will: None,
             user_name: None,
             password: None,
         };
-        let mut client = Connection::client(self.now, &connect, session).unwrap();
-        client.set_manual_acknowledgement(self.manual);
+        let mut config = ClientConfig::default();
+        (config.manual_acknowledgement, config.topic_alias_maximum_outgoing) = (self.manual, self.aliases.1);
+        let client = Connection::client_with(self.now, &connect, session, &config).unwrap();
         self.client.reader = Some(client.reader());
         self.client.connection = Some(client);
         let server = Connection::server(self.now, &self.config);
@@ -211,7 +241,8 @@ impl Pair {
         if taken {
             self.number += 1;
             let number = self.number;
-            self.ends(role).0.sent.insert(number, Sent { qos, may_miss: expires, accepted: 0 });
+            let topic = usize::from(shape) % 3;
+            self.ends(role).0.sent.insert(number, Sent { qos, topic, may_miss: expires, accepted: 0 });
         }
     }
 
@@ -306,6 +337,51 @@ impl Pair {
         }
     }
 
+    /// The client's host says which alias stands for a topic.
+    fn set_alias(&mut self, alias: u16, topic: usize) {
+        if let Some(client) = &mut self.client.connection {
+            let _ = client.set_topic_alias(alias, TopicName::new(TOPICS[topic]).unwrap());
+        }
+    }
+
+    fn reauthenticate(&mut self) {
+        if let Some(client) = &mut self.client.connection {
+            let _ = client.reauthenticate(self.now, Some(b"proof"), &[]);
+        }
+    }
+
+    /// The server's host takes the proof of a client that is in already, or asks for more.
+    fn answer_auth(&mut self, enough: bool) {
+        let Some(server) = self.server.connection.as_mut().filter(|_| self.owes_auth) else { return };
+        self.owes_auth = false;
+        let _ = if enough { server.authenticated(self.now, None, &[]) } else { server.challenge(self.now, None, &[]) };
+    }
+
+    /// A QoS 0 copy past the queue.
+    fn forward(&mut self, topic: usize) {
+        let payload = (self.number + 1).to_be_bytes();
+        let publication = Publication::new(TopicName::new(TOPICS[topic]).unwrap(), &payload);
+        let mut out = OutBuf::with_limit(1 << 20);
+        let Some(server) = &mut self.server.connection else { return };
+        if server.forward(self.now, &publication, false, &[], &mut out) == Forwarded::Wrote {
+            self.number += 1;
+            let sent = Sent { qos: Qos::AtMostOnce, topic, may_miss: true, accepted: 0 };
+            self.server.sent.insert(self.number, sent);
+            while !out.is_empty() {
+                let len = out.chunk().len();
+                self.server.wire.extend_from_slice(out.chunk());
+                out.advance(len);
+            }
+        }
+    }
+
+    /// The server's host does not read for a while.
+    fn pause(&mut self, pauses: bool) {
+        if let Some(server) = &mut self.server.connection {
+            if pauses { server.pause_keep_alive(self.now) } else { server.resume_keep_alive(self.now) }
+        }
+    }
+
     fn spoil(&mut self, from: Role, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.spoiled = true;
@@ -380,16 +456,20 @@ impl Pair {
         loop {
             let (sender, end) = self.ends(from);
             let (Some(connection), Some(reader)) = (&mut end.connection, &mut end.reader) else { return false };
-            let (mut wants_in, mut goes_on) = (false, true);
+            let (mut goes_on, mut asked) = (true, false);
             let mut input = connection.read(now, reader, bytes);
             loop {
                 match input.next() {
                     Ok(None) => break,
-                    Ok(Some(Event::Connect(_))) => wants_in = true,
+                    Ok(Some(Event::Connect(_))) => {}
+                    Ok(Some(Event::Auth(auth))) => asked = auth.reason != ReasonCode::SUCCESS,
                     Ok(Some(Event::Refused(_) | Event::Disconnect(_))) => goes_on = false,
                     Ok(Some(Event::Publish(received, token))) => {
                         let number = number(received.payload);
                         assert!(spoiled || number.is_some() || received.payload.is_empty());
+                        let sent = number.and_then(|number| sender.sent.get(&number));
+                        let is_its = |sent: &Sent| received.topic.as_name().as_bytes() == TOPICS[sent.topic].as_bytes();
+                        assert!(spoiled || sent.is_none_or(is_its), "an alias stands for another topic");
                         if token.is_awaited() {
                             end.waiting.push((token, number));
                         } else if let Some(sent) = number.and_then(|number| sender.sent.get_mut(&number)) {
@@ -412,7 +492,11 @@ impl Pair {
                 }
             }
             drop(input);
-            if !wants_in {
+            if asked && from == Role::Server {
+                let _ = connection.answer_challenge(now, Some(b"proof"), &[]);
+            }
+            if connection.state() != State::Deciding {
+                self.owes_auth |= asked && from == Role::Client;
                 return goes_on;
             }
             self.decide();
@@ -425,6 +509,11 @@ impl Pair {
         let Some(server) = &mut self.server.connection else { return };
         if std::mem::take(&mut self.rejects) {
             return server.reject(self.now, ReasonCode::SERVER_BUSY, &[]);
+        }
+        if self.challenges > 0 {
+            self.challenges -= 1;
+            server.challenge(self.now, Some(b"prove it"), &[]).unwrap();
+            return;
         }
         let accept = Accept { session_present: self.server_has_session, ..Accept::default() };
         let session = self.server.session.take().unwrap_or_default();
@@ -459,6 +548,7 @@ impl Pair {
                     self.acknowledge(role, 0, false);
                 }
                 self.answer();
+                self.answer_auth(true);
             }
             let mut quiet = true;
             for role in [Role::Client, Role::Server] {
@@ -480,7 +570,7 @@ impl Pair {
             return;
         }
         for (role, end) in [(Role::Client, &self.client), (Role::Server, &self.server)] {
-            for (number, Sent { qos, may_miss, accepted }) in &end.sent {
+            for (number, Sent { qos, may_miss, accepted, .. }) in &end.sent {
                 let right = match qos {
                     Qos::AtMostOnce => *accepted <= 1,
                     Qos::AtLeastOnce => *accepted >= 1 || *may_miss,
