@@ -5,7 +5,7 @@ mod transmit;
 
 use crate::alias;
 use crate::auth::Exchange;
-use crate::control::{self, Control};
+use crate::control::Control;
 use crate::error::Broken;
 use crate::inbound::{Arrival, Inbound};
 use crate::journal::Held;
@@ -530,7 +530,7 @@ impl Connection {
             Step::Completed(token, reason) => Ok(Event::Completed { token, reason, properties: ack.properties }),
             Step::Release(id, reason) => {
                 // v5 [MQTT-4.6.0-4], v4 [MQTT-4.6.0-4]: in the order of the PUBRECs, so in that of this queue.
-                self.control.push(&control::ack(AckKind::Pubrel, id, reason, self.limits.version), &self.limits);
+                self.control.push_ack(AckKind::Pubrel, id, reason, &self.limits);
                 Ok(Event::Handled)
             }
         }
@@ -574,7 +574,7 @@ impl Connection {
     fn push_answers(&mut self) {
         self.say_released();
         while let Some((answer, reason)) = self.inbound.next_answer() {
-            self.control.push(&control::ack(answer.kind, answer.id, reason, self.limits.version), &self.limits);
+            self.control.push_ack(answer.kind, answer.id, reason, &self.limits);
             self.inbound.sent();
         }
     }
@@ -585,7 +585,7 @@ impl Connection {
             match held {
                 Held::Answer(token) => self.inbound.give_held(token),
                 Held::Release(id, reason) => {
-                    self.control.push(&control::ack(AckKind::Pubrel, id, reason, self.limits.version), &self.limits);
+                    self.control.push_ack(AckKind::Pubrel, id, reason, &self.limits);
                 }
             }
         }

@@ -5,8 +5,8 @@ use mqtt_session::codec::{
 };
 use mqtt_session::topic::TopicName;
 use mqtt_session::{
-    Accept, AckToken, Connection, Delivery, Event, Instant, Message, Publication, PublishToken, QueueLimits,
-    ServerConfig, Session, Transmit,
+    Accept, AckToken, Connection, Delivery, Epoch, Event, Instant, Message, Publication, PublishToken, QueueLimits,
+    ServerConfig, Session, Snapshot, Transmit,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -26,6 +26,8 @@ pub(crate) enum Action {
     Refuse(Role),
     /// What is on its way is lost, and the session is resumed.
     Cut,
+    /// The same, and the end starts again from its snapshot.
+    Restart(Role),
     /// The same, and the server comes back with nothing.
     Forget,
 }
@@ -114,7 +116,7 @@ impl Link {
             }
         }
         if self.cuts < self.setup.cuts {
-            actions.push(Action::Cut);
+            actions.extend([Action::Cut, Action::Restart(Role::Client), Action::Restart(Role::Server)]);
             if self.setup.forgets {
                 actions.push(Action::Forget);
             }
@@ -128,9 +130,12 @@ impl Link {
             Action::Carry(role) => self.carry(role),
             Action::Answer(role, which) => self.answer(role, which, false),
             Action::Refuse(role) => self.answer(role, Which::First, true),
-            Action::Cut => {
+            Action::Cut | Action::Restart(_) => {
                 self.cuts += 1;
-                let [client, server] = ROLES.map(|role| self.end_mut(role).leave());
+                let [client, server] = ROLES.map(|role| {
+                    let session = self.end_mut(role).leave();
+                    if action == Action::Restart(role) { restart(&session) } else { session }
+                });
                 self.connect(client, server, true);
             }
             Action::Forget => {
@@ -288,6 +293,13 @@ impl Link {
             self.client.reference.begin_anew();
         }
     }
+}
+
+/// What another process goes on with.
+fn restart(session: &Session) -> Session {
+    let epoch = Epoch::from_unix_millis(1_700_000_000_000);
+    let stored = Snapshot::from_bytes(session.snapshot(epoch).as_bytes()).unwrap();
+    Session::restore(&stored, epoch).unwrap()
 }
 
 impl Setup {

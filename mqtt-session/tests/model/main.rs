@@ -73,7 +73,7 @@ fn one_qos_2_message_survives_every_schedule_of_cuts_in_either_direction() {
         for from_client in [true, false] {
             let list: &[u8] = &[2];
             let (from_client, from_server) = if from_client { (list, &[][..]) } else { (&[][..], list) };
-            let count = play_all(&Setup { version, from_client, from_server, cuts: 4, ..ALONE }, 14);
+            let count = play_all(&Setup { version, from_client, from_server, cuts: 3, ..ALONE }, 13);
             assert!(count > 1_000, "{count}");
         }
     }
@@ -85,7 +85,7 @@ fn the_same_identifier_in_both_directions_is_never_mixed_up() {
     for version in VERSIONS {
         for manual in [true, false] {
             let setup = Setup { version, manual, from_client: &[2], from_server: &[2], ..ALONE };
-            let count = play_all(&setup, if manual { 9 } else { 10 });
+            let count = play_all(&setup, if manual { 8 } else { 9 });
             assert!(count > 5_000, "{count}");
         }
     }
@@ -97,8 +97,8 @@ fn several_messages_keep_their_order_whatever_the_hosts_answer_first() {
     for (version, maximum) in [(Version::V311, 10), (Version::V5, 10), (Version::V5, 2), (Version::V5, 1)] {
         for (from_client, from_server) in [(&[2, 1, 2][..], &[][..]), (&[], &[2, 2, 1])] {
             let setup = Setup { version, maximum, from_client, from_server, cuts: 1, ..ALONE };
-            let count = play_all(&setup, 11);
-            assert!(count > 500, "{count}");
+            let count = play_all(&setup, 10);
+            assert!(count > 300, "{count}");
         }
     }
 }
@@ -138,7 +138,7 @@ fn long_schedules_with_many_messages_follow_the_reference() {
                 }
                 let mut possible = link.possible();
                 // a cut is always possible, and so would be most of what happens
-                possible.retain(|action| *action != Action::Cut || random.chance(20));
+                possible.retain(|action| !matches!(action, Action::Cut | Action::Restart(_)) || random.chance(10));
                 if !possible.is_empty() {
                     link.act(possible[random.below(possible.len() as u64) as usize]);
                 }

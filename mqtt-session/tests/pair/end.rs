@@ -1,8 +1,11 @@
 //! One end, its host, and what both have seen.
 use crate::plan::Plan;
 use mqtt_session::codec::{OutBuf, Packet, Qos, Reader, Role, Version};
-use mqtt_session::{AckToken, Connection, Instant, PublishToken, RequestToken, Session, Transmit};
+use mqtt_session::{AckToken, Connection, Epoch, Instant, PublishToken, RequestToken, Session, Snapshot, Transmit};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The Unix time of [`Instant::ZERO`].
+const EPOCH: Epoch = Epoch::from_unix_millis(1_700_000_000_000);
 
 /// Names a message, over all connections.
 pub(crate) type Number = u32;
@@ -85,6 +88,13 @@ impl End {
         self.asked.clear();
         self.unfinished.clear();
         self.on_this_connection.clear();
+    }
+
+    /// Another process goes on with what was stored.
+    pub(crate) fn restart(&mut self) {
+        let snapshot = self.session.take().unwrap().snapshot(EPOCH);
+        let stored = Snapshot::from_bytes(snapshot.as_bytes()).unwrap();
+        self.session = Some(Session::restore(&stored, EPOCH).unwrap());
     }
 
     pub(crate) fn publishes(&mut self, number: Number, topic: usize, qos: Qos, token: PublishToken) {

@@ -1,4 +1,4 @@
-//! Two ends joined in memory: a virtual clock, seeded chopping, cutting at every byte, coming back, starting again.
+//! Two ends joined in memory: a virtual clock, seeded chopping, cutting at every byte, coming back, starting again from a snapshot.
 //!
 //! `MQTT_RUNS=1000000` runs as many seeds instead of the 20,000 of every day, and `MQTT_SEED=7` the one with that number.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic, missing_docs)]

@@ -18,6 +18,10 @@ pub(crate) struct Plan {
     pub(crate) keep_alive: u16,
     /// The client's host acknowledges by itself.
     pub(crate) manual: bool,
+    /// How often, in percent, an end whose link breaks starts again from what it has stored.
+    pub(crate) restarts: u64,
+    /// Topic aliases that each end sets by itself (5.0).
+    pub(crate) aliases: u16,
 }
 
 impl Plan {
@@ -32,6 +36,8 @@ impl Plan {
             small: false,
             keep_alive: 0,
             manual: false,
+            restarts: 0,
+            aliases: 0,
         }
     }
 
@@ -47,6 +53,8 @@ impl Plan {
             small: random.chance(20),
             keep_alive: 5 * random.below(3) as u16,
             manual: random.chance(50),
+            restarts: 50 * random.below(2),
+            aliases: random.below(3) as u16,
         }
     }
 }

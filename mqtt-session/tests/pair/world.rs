@@ -8,7 +8,8 @@ use mqtt_session::codec::{
 };
 use mqtt_session::topic::{TopicFilter, TopicName};
 use mqtt_session::{
-    Accept, Connection, Delivery, Event, Instant, Message, Publication, QueueLimits, ServerConfig, Session, State,
+    Accept, ClientConfig, Connection, Delivery, Event, Instant, Message, Publication, QueueLimits, ServerConfig,
+    Session, State,
 };
 use std::collections::VecDeque;
 
@@ -31,7 +32,11 @@ pub(crate) struct World {
 
 /// A client of `plan`, about to say CONNECT.
 pub(crate) fn connect(now: Instant, plan: &Plan, session: Session) -> Connection {
-    let properties = [Property::SessionExpiryInterval(1000), Property::ReceiveMaximum(plan.receive_maximum)];
+    let properties = [
+        Property::SessionExpiryInterval(1000),
+        Property::ReceiveMaximum(plan.receive_maximum),
+        Property::TopicAliasMaximum(plan.aliases),
+    ];
     let v5 = plan.version == Version::V5;
     let connect = Connect {
         version: plan.version,
@@ -43,15 +48,15 @@ pub(crate) fn connect(now: Instant, plan: &Plan, session: Session) -> Connection
         user_name: None,
         password: None,
     };
-    let mut client = Connection::client(now, &connect, session).unwrap();
-    client.set_manual_acknowledgement(plan.manual);
-    client
+    let mut config = ClientConfig::default();
+    (config.manual_acknowledgement, config.topic_alias_maximum_outgoing) = (plan.manual, plan.aliases);
+    Connection::client_with(now, &connect, session, &config).unwrap()
 }
 
 impl World {
     pub(crate) fn new(seed: u64, plan: Plan) -> Self {
         let mut config = ServerConfig::default();
-        config.maximum_inflight = plan.maximum_inflight;
+        (config.maximum_inflight, config.topic_alias_maximum_outgoing) = (plan.maximum_inflight, plan.aliases);
         if plan.version == Version::V5 {
             config.receive_maximum = plan.receive_maximum;
         }
@@ -144,8 +149,14 @@ impl World {
     /// The link breaks: what is on it is lost.
     pub(crate) fn break_link(&mut self) {
         self.cuts += usize::from(self.client.connection.is_some());
-        self.client.cut();
-        self.server.cut();
+        for role in ROLES {
+            let restarts = self.random.chance(self.plan.restarts);
+            let (end, _) = self.ends(role);
+            end.cut();
+            if restarts {
+                end.restart();
+            }
+        }
     }
 
     /// One end takes its leave, and is heard to the end or not.
