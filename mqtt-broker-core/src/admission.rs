@@ -135,10 +135,12 @@ impl<P: Policy> Core<P> {
             if will.retain && !server.retain_available {
                 return Err(ReasonCode::RETAIN_NOT_SUPPORTED);
             }
+            let properties = will.properties;
             let is_text = will.properties.payload_format_indicator() == Some(true);
             if self.config.check_payload_format && is_text && core::str::from_utf8(will.payload).is_err() {
                 return Err(ReasonCode::PAYLOAD_FORMAT_INVALID);
             }
+            self.vet_properties(properties)?;
             self.vet_name(will.topic)?;
         }
         self.vet_client_id(connect)

@@ -55,7 +55,10 @@ impl<P: Policy> Broker<P> {
         core.vet_open(now, &peer)?;
         let listener = peer.listener;
         let connection = Connection::server(now, core.config.server_of(listener));
-        let reader = connection.reader();
+        let mut reader = connection.reader();
+        if let Some(profile) = core.config.profile {
+            reader = reader.with_profile(profile);
+        }
         let id =
             core.connections.insert(Conn::new(now, connection, peer, core.config.high_water)).ok_or(OpenError::Full)?;
         core.handshakes += 1;

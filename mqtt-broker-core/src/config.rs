@@ -2,6 +2,7 @@
 use crate::{EventMask, Flapping, OverRate, PublishRates, Rate};
 use alloc::collections::BTreeMap;
 use core::time::Duration;
+use mqtt_session::codec::Profile;
 use mqtt_session::{QueueLimits, ServerConfig};
 
 /// The settings of a [`Broker`](crate::Broker).
@@ -50,6 +51,11 @@ pub struct Config {
     /// The longest message expiry, in seconds; messages without one get it too. Default: any. Neither is for what the
     /// embedding program publishes.
     pub max_message_expiry: Option<u32>,
+    /// User Properties of one message or will (0x97). Default 100.
+    pub max_user_properties: usize,
+    /// How packets are read otherwise than by default, for old or strange clients; it costs a second pass over strings and
+    /// lists. Default: `None`.
+    pub profile: Option<Profile>,
     /// Whether a payload that says that it is UTF-8 text is looked at, and refused (0x99) if it is not. Default false.
     pub check_payload_format: bool,
     /// Levels of a topic name or filter. Default 128.
@@ -197,6 +203,8 @@ impl Default for Config {
             overlap: Overlap::default(),
             message_expiry: None,
             max_message_expiry: None,
+            max_user_properties: 100,
+            profile: None,
             check_payload_format: false,
             max_topic_levels: 128,
             queue: QueueLimits { messages: 10_000, bytes: 16 << 20 },

@@ -2,6 +2,7 @@
 use crate::core_state::Core;
 use crate::slots::Id;
 use crate::{ClientId, Event, Peer, Policy};
+use mqtt_session::codec::{Properties, Property, ReasonCode};
 
 /// A limit that was met, and what was refused for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +41,8 @@ pub enum Limit {
     SubscriptionsTotal,
     /// [`Config::max_held_bytes`](crate::Config::max_held_bytes): a filter, a client with a will, or a request was refused.
     HeldBytes,
+    /// [`Config::max_user_properties`](crate::Config::max_user_properties): the message, or the client with the will, was refused.
+    UserProperties,
     /// [`Config::max_retained`](crate::Config::max_retained) or
     /// [`Config::max_retained_bytes`](crate::Config::max_retained_bytes): the message was forwarded and not kept.
     Retained,
@@ -56,6 +59,19 @@ impl Limit {
 }
 
 impl<P: Policy> Core<P> {
+    /// Whether a message or a will has no more User Properties than the limit.
+    pub(crate) fn vet_properties(&mut self, properties: Properties<'_>) -> Result<(), ReasonCode> {
+        let most = self.config.max_user_properties;
+        let is_user = |property: &Property<'_>| matches!(property, Property::UserProperty(..));
+        // one takes 5 bytes: most messages need no look
+        let few = properties.wire().is_some_and(|wire| wire.len() / 5 <= most);
+        if few || properties.iter().filter(is_user).nth(most).is_none() {
+            return Ok(());
+        }
+        self.limited(Limit::UserProperties, None, None);
+        Err(ReasonCode::QUOTA_EXCEEDED)
+    }
+
     /// Whether clients may have so many bytes more kept for them, beside messages.
     pub(crate) fn may_hold(&self, bytes: usize) -> bool {
         self.held_bytes.saturating_add(bytes) <= self.config.max_held_bytes

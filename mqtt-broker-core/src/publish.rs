@@ -26,6 +26,9 @@ impl<P: Policy> Core<P> {
         if self.config.check_payload_format && !has_its_format(&publication) {
             return self.refuse(id, token, ReasonCode::PAYLOAD_FORMAT_INVALID);
         }
+        if let Err(reason) = self.vet_properties(publication.properties) {
+            return self.refuse(id, token, reason);
+        }
         let asked = publication.properties.message_expiry_interval();
         let expiry = self.config.expiry_of_message(asked);
         let mut properties = Vec::new();

@@ -10,6 +10,9 @@ use alloc::vec::Vec;
 use mqtt_codec::ReasonCode;
 use mqtt_topic::{TopicName, TopicNameBuf};
 
+/// Bytes of topic names that a peer may have us keep, for each alias it may set.
+const BYTES_EACH: usize = 4096;
+
 /// What the peer set.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
@@ -38,7 +41,7 @@ impl Taken {
         match topic {
             // v5 [X5-PUB-4]: it sets the alias, and goes where it says itself.
             Some(topic) => {
-                self.set(at, topic);
+                self.set(at, topic, usize::from(maximum) * BYTES_EACH)?;
                 Ok(Topic::Borrowed(topic))
             }
             None => match self.get(at) {
@@ -52,9 +55,13 @@ impl Taken {
         self.names.get(at)?.as_ref()
     }
 
-    fn set(&mut self, at: usize, topic: TopicName<'_>) {
+    fn set(&mut self, at: usize, topic: TopicName<'_>, most: usize) -> Result<(), Broken> {
         if self.get(at).is_some_and(|name| name.as_name() == topic) {
-            return; // said again: nothing to copy
+            return Ok(()); // said again: nothing to copy
+        }
+        let old = self.get(at).map_or(0, |name| name.as_name().as_bytes().len());
+        if self.bytes() - old + topic.as_bytes().len() > most {
+            return Err(("v5 section 4.13.2", ReasonCode::QUOTA_EXCEEDED));
         }
         if self.names.len() <= at {
             self.names.resize(at + 1, None);
@@ -62,12 +69,17 @@ impl Taken {
         if let Some(slot) = self.names.get_mut(at) {
             *slot = Some(topic.into());
         }
+        Ok(())
+    }
+
+    /// Of all names.
+    fn bytes(&self) -> usize {
+        self.names.iter().flatten().map(|name| name.as_name().as_bytes().len()).sum()
     }
 
     /// Heap bytes held, names included.
     pub(crate) fn memory(&self) -> usize {
-        let names: usize = self.names.iter().flatten().map(|name| name.as_name().as_bytes().len()).sum();
-        self.names.capacity() * size_of::<Option<TopicNameBuf>>() + names
+        self.names.capacity() * size_of::<Option<TopicNameBuf>>() + self.bytes()
     }
 }
 

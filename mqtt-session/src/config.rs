@@ -16,7 +16,7 @@ pub struct ServerConfig {
     pub receive_maximum: u16,
     /// How many more than that are borne from a client that does not keep to it, before it is disconnected. Default 0: none.
     pub receive_maximum_tolerance: u16,
-    /// Topic aliases a client may set. Default 16.
+    /// Topic aliases a client may set. Default 16. Their names together may take 4,096 bytes for each (0x97 beyond).
     pub topic_alias_maximum: u16,
     /// Topic aliases that are set for a client by themselves, if its own Topic Alias Maximum allows for any: those of the topics that
     /// were used last. Each costs memory for its topic and about 100 bytes. Default 0: none.

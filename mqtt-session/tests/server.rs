@@ -614,6 +614,30 @@ fn a_server_may_refuse_to_be_pinged_too_often() {
     assert!(server.sends().contains("13 00 0A"), "5.0 clients are told");
 }
 
+// S13: what 65,535 bytes of topic for each of the aliases would come to
+#[test]
+fn the_names_behind_topic_aliases_take_a_bounded_memory() {
+    let mut server = End::server(Version::V5);
+    let long = [b'x'; 30_000];
+    let set = |server: &mut End, alias: u8, topic: &[u8]| {
+        let mut packet = vec![0x30];
+        let mut length = topic.len() + 6;
+        while length > 127 {
+            packet.push((length % 128) as u8 | 0x80);
+            length /= 128;
+        }
+        packet.push(length as u8);
+        packet.extend(u16::try_from(topic.len()).unwrap().to_be_bytes());
+        packet.extend(topic);
+        packet.extend([3, 0x23, 0, alias]);
+        server.gets_bytes(&packet)
+    };
+    for alias in [1, 2, 1, 2] {
+        assert!(matches!(set(&mut server, alias, &long)[..], [Seen::Publish { .. }]), "they are replaced");
+    }
+    assert_eq!(set(&mut server, 3, &long)[0].reason(), 0x97);
+}
+
 // v5 [MQTT-3.3.4-7]
 #[test]
 fn a_server_may_bear_more_than_it_announced_but_not_any_number() {

@@ -171,7 +171,7 @@ fn qos_0_makes_room_where_that_is_the_policy() {
 
 #[test]
 fn the_keep_alive_has_a_lower_and_an_upper_bound() {
-    // v5 [MQTT-3.2.2-22] pitfall 12
+    // v5 [MQTT-3.2.2-22] pitfall 50
     let mut world = World::configured(|config| {
         config.server.minimum_keep_alive = 10;
         config.server.maximum_keep_alive = Some(60);

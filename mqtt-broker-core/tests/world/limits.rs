@@ -1,6 +1,6 @@
 //! Every limit is finite, judged early, and hits whoever exceeds it alone.
 use crate::harness::*;
-use mqtt_broker_core::codec::{Properties, Property, Qos, Version};
+use mqtt_broker_core::codec::{Packet, Profile, Properties, Property, Publish, Qos, TopicName, Utf8, Version};
 use mqtt_broker_core::topic::HashSeed;
 use mqtt_broker_core::{AllowAll, Broker, Config, ConfigError, Event, Limit, OpenError, Peer, Versions};
 
@@ -208,4 +208,48 @@ fn sessions_that_nobody_comes_back_for_end_by_themselves() {
     world.advance(7 * 24 * HOUR);
     assert_eq!(world.broker.stats().sessions, 0);
     world.join(Version::V5, "d");
+}
+
+#[test]
+fn user_properties_are_counted() {
+    // S13
+    let mut world = World::configured(|config| config.max_user_properties = 3);
+    let client = world.join(Version::V5, "c");
+    let property = Property::UserProperty(Utf8::new("").unwrap(), Utf8::new("").unwrap());
+    let list = [property; 4];
+    for (count, answer) in [(3, "PUBACK id1 0x10"), (4, "PUBACK id1 0x97")] {
+        let properties = Properties::from_slice(&list[..count]);
+        let publish = Publish {
+            dup: false,
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            topic: Some(TopicName::new("t").unwrap()),
+            packet_id: Some(id(1)),
+            properties,
+            payload: b"",
+        };
+        world.send(client, Packet::Publish(publish));
+        assert_eq!(world.received(client), [answer]);
+    }
+    let willing = world.try_join(Version::V5, "w", |connect| {
+        connect.will = Some(will("w", "x"));
+        if let Some(will) = &mut connect.will {
+            will.properties = Properties::from_slice(&list);
+        }
+    });
+    assert_eq!(world.received(willing), ["CONNACK 0x97"]);
+    assert_eq!(world.broker.stats().limited(Limit::UserProperties), 2);
+}
+
+#[test]
+fn a_profile_reads_otherwise_than_by_default() {
+    let mut world = World::configured(|config| {
+        let mut profile = Profile::STRICT;
+        profile.max_filters = 1;
+        config.profile = Some(profile);
+    });
+    let client = world.join(Version::V311, "c");
+    assert_eq!(world.subscribe(client, "one", Qos::AtMostOnce), ["SUBACK [0x00]"]);
+    world.send_bytes(client, b"\x82\x0a\x00\x01\x00\x01a\x00\x00\x01b\x00");
+    assert!(world.is_closed(client));
 }

@@ -21,6 +21,7 @@ mod knobs;
 mod limits;
 mod local;
 mod observing;
+mod pitfalls;
 mod publishing;
 mod rates;
 mod retained;

@@ -145,7 +145,7 @@ fn the_sys_topics_are_retained_and_say_what_has_changed() {
 
 #[test]
 fn sys_topics_are_for_those_who_ask_for_them_by_name() {
-    // v5 [MQTT-4.7.2-1] v4 [MQTT-4.7.2-1] pitfall 5
+    // v5 [MQTT-4.7.2-1] v4 [MQTT-4.7.2-1] pitfall 48
     let mut world = with_sys();
     let client = world.join(Version::V311, "c");
     for filter in ["#", "+/broker/version"] {
