@@ -37,6 +37,8 @@ extern crate std;
 
 mod alias;
 mod auth;
+mod backoff;
+mod client;
 mod config;
 mod connection;
 mod control;
@@ -62,6 +64,8 @@ mod snapshot;
 mod terms;
 mod time;
 
+pub use backoff::Backoff;
+pub use client::{Client, ClientEvent, Farewell, ReceivedMessage};
 pub use config::{Accept, ClientConfig, QueueLimits, ServerConfig};
 pub use connection::{Connection, Forwarded, Input, State, Transmit};
 pub use error::{AliasError, AuthError, ProtocolError, ProtocolErrorKind, PublishError, QueueFull, RequestError};
