@@ -73,7 +73,11 @@ impl<P: Policy> Core<P> {
             Err(reason) => return self.turn_away(now, id, reason),
         };
         // before the policy is asked, which may cost a password's hash; who it turns out to be is looked at again
-        if self.bans.bans_client(now, client_id.as_str(), connect.user_name.map(|name| name.as_str())) {
+        // a proxy's word on the address may have come after the transport was opened
+        let address = self.connections.get(id).and_then(|conn| conn.peer.address);
+        if self.bans.bans_client(now, client_id.as_str(), connect.user_name.map(|name| name.as_str()))
+            || address.is_some_and(|address| self.bans.bans_address(now, address.ip()))
+        {
             self.limited_at(Limit::Banned, id);
             return self.turn_away(now, id, ReasonCode::BANNED);
         }

@@ -118,7 +118,10 @@ impl<P: Policy> Core<P> {
     /// What the host has learnt of a peer that has not sent its CONNECT.
     pub(crate) fn set_peer(&mut self, id: Id, peer: Peer) {
         if let Some(conn) = self.connections.get_mut(id).filter(|conn| matches!(conn.phase, Phase::Handshake(_))) {
+            let (old, new) = (conn.peer.listener, peer.listener);
             *conn.peer = peer;
+            self.count_connection(old, false);
+            self.count_connection(new, true);
         }
     }
 

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![doc = include_str!("../FEATURES.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(

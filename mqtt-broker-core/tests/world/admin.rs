@@ -1,7 +1,7 @@
 //! Administration: looking at everything page by page, kicking, banning, purging, clearing.
 use crate::harness::*;
 use mqtt_broker_core::codec::{
-    Qos, ReasonCode, RetainHandling, SubscribeOptions, TopicFilter, TopicName, Utf8, Version,
+    Packet, Qos, ReasonCode, RetainHandling, SubscribeOptions, TopicFilter, TopicName, Utf8, Version,
 };
 use mqtt_broker_core::{AllowAll, Ban, Event, Limit, OpenError, Peer, RetainedCursor};
 use std::net::{IpAddr, SocketAddr};
@@ -173,6 +173,12 @@ fn bans_keep_out_by_client_identifier_user_and_address_until_they_end() {
     let mapped = Peer::new(Some("[::ffff:192.0.2.7]:1".parse().unwrap()), 0);
     world.broker.ban(world.now, Ban::Address(address), None).unwrap();
     assert_eq!(world.open_from(Version::V5, mapped.clone()), Err(OpenError::Banned));
+    // a proxy may tell later where a client really comes from
+    let late = world.open(Version::V5);
+    let id = world.links[late].id;
+    world.broker.set_peer(id, mapped.clone());
+    world.send(late, Packet::Connect(connect(Version::V5, "late")));
+    assert_eq!(world.received(late), ["CONNACK 0x8A"]);
     assert!(world.broker.unban(&Ban::Address(address)));
     assert!(world.open_from(Version::V5, mapped).is_ok());
 }
@@ -243,7 +249,7 @@ fn a_draining_broker_takes_nobody_new_and_keeps_those_it_has() {
     let client = world.join(Version::V5, "c");
     world.broker.set_draining(true);
     assert_eq!(world.open_from(Version::V5, Peer::default()), Err(OpenError::ShuttingDown));
-    world.send(client, mqtt_broker_core::codec::Packet::Pingreq);
+    world.send(client, Packet::Pingreq);
     assert_eq!(world.received(client), ["PINGRESP"]);
     let page = world.broker.clients(0, 10);
     for record in page.items {
