@@ -41,11 +41,15 @@ pub(crate) trait Sink {
     /// A fixed header.
     #[inline]
     fn header(&mut self, first: u8, len: usize) {
-        if len < 0x80 {
-            return self.put(&[first, len as u8]); // most packets are small: one write less
+        // most packets are small, most others not very large: one write less
+        match len {
+            ..0x80 => self.put(&[first, len as u8]),
+            0x80..0x4000 => self.put(&[first, len as u8 | 0x80, (len >> 7) as u8]),
+            _ => {
+                self.u8(first);
+                self.long_vbi(len);
+            }
         }
-        self.u8(first);
-        self.long_vbi(len);
     }
 
     /// A string or Binary Data; the caller has seen to it that it is not over 65,535 bytes.
