@@ -46,6 +46,8 @@ mod retained;
 mod routes;
 mod slots;
 mod stats;
+#[cfg(feature = "store")]
+pub mod store;
 mod sys;
 mod wills;
 

@@ -320,10 +320,61 @@ fn what_was_said_on_a_connection_that_is_gone_is_not_said_on_the_next() {
     server.ack(&seen, 0);
     let session = server.connection.into_session();
     let mut server = End::server_of(&Default::default(), &common::connect(Version::V311, &[]), session);
+    let seen = server.gets_one("34 06 00 01 'a' 00 03 '3'");
+    server.ack(&seen, 0);
     server.connection.stored(1);
-    assert_eq!(server.sends(), "");
+    assert_eq!(server.sends(), "", "what was held for the first message is no word on the second");
+    server.connection.stored(2);
+    assert_eq!(server.sends(), "50 02 00 03");
     server.gets("3C 06 00 01 'a' 00 02 '2'"); // again: known
     assert_eq!(server.sends(), "50 02 00 02");
+}
+
+// pitfall 43, S16: a PUBREL that comes too early lets the peer forget what a restart would send again.
+#[test]
+fn what_is_sent_again_waits_for_what_changed_before_the_connection_was_lost() {
+    let mut session = Session::new();
+    session.record_changes();
+    let mut server = End::server_of(&Default::default(), &common::connect(Version::V311, &[]), session);
+    server.delivers("a", "1", Qos::ExactlyOnce);
+    server.delivers("a", "2", Qos::ExactlyOnce);
+    server.connection.stored(2);
+    server.sends();
+    server.gets("50 02 00 01"); // PUBREC: released, which nobody has stored
+    let session = server.connection.into_session();
+    let mut server = End::server_of(&Default::default(), &common::connect(Version::V311, &[]), session);
+    server.delivers("a", "3", Qos::AtLeastOnce);
+    assert_eq!(server.sends(), "");
+    server.connection.stored(3);
+    assert_eq!(server.sends(), common::wire("62 02 00 01 3C 06 00 01 'a' 00 02 '2' 32 06 00 01 'a' 00 03 '3'"));
+}
+
+// S7: what is taken out of a session while its rights are judged anew is recorded like anything else.
+#[test]
+fn what_is_taken_out_of_a_session_is_recorded() {
+    let mut session = Session::new();
+    session.record_changes();
+    let mut server = End::server_of(&Default::default(), &common::connect(Version::V311, &[]), session);
+    for n in 0..6_u8 {
+        server.delivers(
+            ["a", "b"][usize::from(n % 2)],
+            "x",
+            [Qos::AtLeastOnce, Qos::ExactlyOnce][usize::from(n / 2 % 2)],
+        );
+    }
+    server.connection.stored(4);
+    server.sends();
+    let mut session = server.connection.into_session();
+    session.deliver(delivery("b", "waits", Qos::ExactlyOnce), &LIMITS).unwrap();
+    session.retain(|delivery| delivery.message.topic().as_bytes() == b"a");
+    let mut replayed = Session::new();
+    while let Some((_, change)) = session.poll_change() {
+        replayed.apply(change).unwrap();
+    }
+    assert_eq!(replayed.snapshot(EPOCH), session.snapshot(EPOCH));
+    assert_eq!((session.queued(), session.bytes()), (replayed.queued(), replayed.bytes()));
+    let mut server = End::server_of(&Default::default(), &common::connect(Version::V311, &[]), session);
+    assert_eq!(server.sends(), "", "the PUBREL of the one that is released waits like any other");
 }
 
 #[test]

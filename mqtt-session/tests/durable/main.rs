@@ -130,10 +130,15 @@ fn a_crash_at_every_moment_with_every_torn_tail() {
 // S16: and a second one, at every moment after the first.
 #[test]
 fn two_crashes_at_every_two_moments() {
-    let (version, sync_every) = (Version::V5, 3);
+    for (version, sync_every) in [(Version::V5, 3), (Version::V311, 14)] {
+        two_crashes(version, sync_every);
+    }
+}
+
+fn two_crashes(version: Version, sync_every: usize) {
     let len = Schedule::len(version, sync_every);
     for first in 0..=len {
-        for second in first + 1..=len + 12 {
+        for second in first + 1..=(first + 40).min(len + 12) {
             for (one, other) in [
                 (Role::Client, Role::Client),
                 (Role::Client, Role::Server),
