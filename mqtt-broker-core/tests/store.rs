@@ -180,7 +180,7 @@ fn a_session_comes_back_from_its_snapshot_and_the_changes_that_were_synced() {
     let mut store = MemoryStore::new();
     let base = StoreRecord::Snapshot(session.snapshot(epoch));
     store.write(&[StoreOp { key: key.clone(), action: StoreAction::Put(base) }], epoch).unwrap();
-    let mut deliver = |session: &mut Session, store: &mut MemoryStore, payload: &[u8]| {
+    let deliver = |session: &mut Session, store: &mut MemoryStore, payload: &[u8]| {
         let message = Message::new(Instant::ZERO, &Publication::new(TopicName::new("a").unwrap(), payload));
         session.deliver(Delivery::new(message, Qos::ExactlyOnce, false), &limits).unwrap();
         let changes = std::iter::from_fn(|| session.poll_change());
