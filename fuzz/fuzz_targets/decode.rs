@@ -66,7 +66,11 @@ fn read(reader: &mut Reader, bytes: &[u8], log: &mut Vec<String>) -> bool {
     let mut packets = reader.read(bytes);
     loop {
         match packets.next() {
-            Ok(Some(packet)) => log.push(format!("{packet:?}")),
+            Ok(Some(packet)) => {
+                let mut bytes = Vec::new();
+                let _ = packet.encode(Version::V5, &mut bytes); // with what `Debug` does not show
+                log.push(format!("{packet:?} {bytes:?}"));
+            }
             Ok(None) => return false,
             Err(error) => {
                 log.push(format!("{error:?}"));

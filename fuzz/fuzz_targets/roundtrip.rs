@@ -1,19 +1,28 @@
 //! What can be decoded can be encoded again and comes back the same, from the wire's sections and from lists built by hand.
 //!
-//! The first byte says which version and which sender; the rest is one frame.
+//! The first byte says which version and which sender; the rest is one frame. From 0x80 on, the rest is what a valid packet is made of.
 #![no_main]
 
+use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use mqtt_codec::{
-    EncodeError, Filters, Packet, Properties, Property, Role, Subscription, Subscriptions, Version, frame_len,
+    EncodeError, Filters, OwnedPacket, Packet, Properties, Property, Role, Subscription, Subscriptions, Version,
+    frame_len,
 };
 
 const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];
 
 fuzz_target!(|data: &[u8]| {
     let Some((&head, frame)) = data.split_first() else { return };
-    let version = VERSIONS[usize::from(head % 3)];
-    let from = if head / 3 % 2 == 0 { Role::Client } else { Role::Server };
+    let made =
+        (head >= 0x80).then(|| OwnedPacket::arbitrary(&mut Unstructured::new(frame)).expect("never an invalid one"));
+    let (version, from, frame) = match &made {
+        Some(made) => (made.version(), made.from(), &made.as_bytes()[..]),
+        None => {
+            let from = if head / 3 % 2 == 0 { Role::Client } else { Role::Server };
+            (VERSIONS[usize::from(head % 3)], from, frame)
+        }
+    };
     let Ok(packet) = Packet::decode(frame, version, from) else { return };
 
     let version = match &packet {

@@ -16,7 +16,11 @@ use tokio_util::codec::{Decoder, Encoder, Framed};
 
 /// Every vector that is a packet.
 fn all_owned() -> Vec<OwnedPacket> {
-    rows().iter().filter_map(|row| OwnedPacket::decode(&row.bytes, row.version, row.from).ok()).collect()
+    rows()
+        .iter()
+        .filter(|row| row.bytes.len() < 1000)
+        .filter_map(|row| OwnedPacket::decode(&row.bytes, row.version, row.from).ok())
+        .collect()
 }
 
 #[test]

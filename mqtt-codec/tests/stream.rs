@@ -288,7 +288,9 @@ fn a_paused_payload_goes_on_where_it_was() {
 #[test]
 fn streaming_accepts_and_refuses_what_whole_packets_do() {
     let mut in_parts = 0;
-    for row in rows().iter().filter(|row| row.bytes.first().is_some_and(|first| first >> 4 == 3)) {
+    for row in
+        rows().iter().filter(|row| row.bytes.len() < 300 && row.bytes.first().is_some_and(|first| first >> 4 == 3))
+    {
         for threshold in 2..40 {
             let reader = || match row.from {
                 Role::Server => Reader::of_server(row.version, 1000).with_streaming(threshold),

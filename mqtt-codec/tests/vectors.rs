@@ -5,7 +5,12 @@ mod common;
 use common::{Row, connect, rows};
 use mqtt_codec::{DecodeErrorKind, EncodeError, Packet, Reader, Role, Version};
 
-const LIMIT: u32 = 1 << 20;
+const LIMIT: u32 = 1 << 24;
+
+/// Where to cut: anywhere in what is short, near the ends of what is long.
+fn places(len: usize) -> impl Iterator<Item = usize> {
+    (0..len).filter(move |&at| at < 40 || at + 20 > len || len < 300)
+}
 
 /// What there is to say about the packets of a stream.
 fn read(reader: &mut Reader, bytes: &[u8], log: &mut Vec<String>) {
@@ -45,7 +50,7 @@ fn reader(row: &Row) -> Reader {
 #[test]
 fn every_row_is_judged_as_written() {
     let rows = rows();
-    assert!(rows.len() > 400, "{}", rows.len());
+    assert!(rows.len() > 1000, "{}", rows.len());
     for row in rows {
         let Row { place, version, from, note, bytes, verdict } = &row;
         let told = format!("{place} {version:?} {from:?}: {note}");
@@ -86,7 +91,7 @@ fn every_row_is_judged_as_written() {
 #[test]
 fn every_proper_prefix_is_not_a_packet_yet() {
     for row in rows().iter().filter(|row| row.verdict.starts_with("ok")) {
-        for len in 0..row.bytes.len() {
+        for len in places(row.bytes.len()) {
             let mut reader = reader(row);
             let mut log = Vec::new();
             read(&mut reader, &row.bytes[..len], &mut log);
@@ -100,16 +105,16 @@ fn every_proper_prefix_is_not_a_packet_yet() {
 
 #[test]
 fn every_split_gives_the_same_packets() {
-    for row in rows() {
+    for row in rows().iter().filter(|row| row.bytes.len() < 20_000) {
         let stream = [&row.bytes[..], &[0xC0, 0x00, 0x40, 0x02, 0x00, 0x01]].concat();
         let mut whole = Vec::new();
-        read(&mut reader(&row), &stream, &mut whole);
+        read(&mut reader(row), &stream, &mut whole);
         assert!(!whole.is_empty(), "{}", row.place);
-        for first in 0..stream.len() {
+        for first in places(stream.len()) {
             for second in [first, first + 1, (first + stream.len()) / 2] {
                 let (a, rest) = stream.split_at(first);
                 let (b, c) = rest.split_at(second - first);
-                let mut reader = reader(&row);
+                let mut reader = reader(row);
                 let mut log = Vec::new();
                 for part in [a, b, c] {
                     if !log.last().is_some_and(|last: &String| last.starts_with("DecodeError")) {

@@ -5,9 +5,9 @@ use mqtt_codec::{Role, Version};
 /// One row of `vectors/*.txt`, for one version and one sender.
 ///
 /// A row is `versions | sender | statement and note | bytes | verdict`. The bytes are hexadecimal; `"x"` are the bytes of a text, `s"x"` is
-/// a text behind its length of two bytes, `( .. )` is a section behind its length as a variable byte integer, `LL` is the Remaining Length.
+/// a text behind its length of two bytes, `{n 61}` are n bytes and `s{n 61}` the same behind their length, `( .. )` is a section behind its length as a variable byte integer, `LL` is the Remaining Length.
 ///
-/// The verdict is `ok` and the packet as `Display` shows it, `noncanonical` and the same for bytes that are read but never written, `filter`
+/// The verdict is `ok` and the packet as `Display` shows it (`{n a}` is a character n times), `noncanonical` and the same for bytes that are read but never written, `filter`
 /// and the same for a packet with a filter that cannot be parsed, a reason code, `not-mqtt`, or `level` and a number. The statement that the error names must be in the note.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
@@ -64,13 +64,31 @@ pub(crate) fn rows() -> Vec<Row> {
                         from,
                         note: note.into(),
                         bytes: parse(bytes),
-                        verdict: verdict.into(),
+                        verdict: repeated(verdict),
                     });
                 }
             }
         }
     }
     rows
+}
+
+/// The text with `{n a}` written out.
+fn repeated(text: &str) -> String {
+    let written_out = |rest: &str| {
+        let (count, rest) = rest.split_once(' ')?;
+        let (character, rest) = rest.split_once('}')?;
+        Some((character.repeat(count.parse().ok()?), rest.to_owned()))
+    };
+    let mut text = text.to_owned();
+    while let Some((at, (run, rest))) =
+        text.match_indices('{').find_map(|(at, _)| Some((at, written_out(&text[at + 1..])?)))
+    {
+        text.truncate(at);
+        text.push_str(&run);
+        text.push_str(&rest);
+    }
+    text
 }
 
 /// The bytes of the notation.
@@ -84,6 +102,15 @@ pub(crate) fn parse(text: &str) -> Vec<u8> {
             let (string, behind) = behind.split_once('"').expect("an end of the text");
             out.extend(u16::try_from(string.len()).unwrap().to_be_bytes());
             out.extend(string.bytes());
+            rest = behind;
+        } else if let Some(behind) = rest.strip_prefix("s{").or(rest.strip_prefix('{')) {
+            let (run, behind) = behind.split_once('}').expect("an end of the run");
+            let (count, byte) = run.split_once(' ').expect("a count and a byte");
+            let count: usize = count.parse().unwrap();
+            if rest.starts_with('s') {
+                out.extend(u16::try_from(count).unwrap().to_be_bytes());
+            }
+            out.extend(std::iter::repeat_n(u8::from_str_radix(byte, 16).unwrap(), count));
             rest = behind;
         } else if let Some(behind) = rest.strip_prefix('"') {
             let (string, behind) = behind.split_once('"').expect("an end of the text");
