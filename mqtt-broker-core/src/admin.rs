@@ -129,7 +129,7 @@ impl<P: Policy> Broker<P> {
         let all = client.subscriptions();
         let end = from.saturating_add(limit.max(1)).min(all.len());
         let record = |filter: &TopicFilterBuf| {
-            let subscription = core.routes.get(filter.as_filter(), index)?;
+            let subscription = core.subscription(index, filter.as_filter())?;
             Some(SubscriptionRecord {
                 filter: filter.clone(),
                 qos: subscription.qos,

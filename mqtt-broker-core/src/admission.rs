@@ -392,6 +392,7 @@ impl<P: Policy> Core<P> {
             self.events.push(&mut self.stats, event);
         }
         self.recharge(index);
+        self.rank_anew(index);
         self.touch(now, id);
         // what came behind the CONNECT while it was decided upon
         self.runnable.push_back(id);

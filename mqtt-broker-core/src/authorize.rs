@@ -7,7 +7,7 @@ use crate::{
 };
 use alloc::boxed::Box;
 use mqtt_session::codec::{ReasonCode, SubscribeOptions};
-use mqtt_session::topic::{FilterLevel, TopicFilter, TopicName};
+use mqtt_session::topic::{FilterLevel, SharedFilter, TopicFilter, TopicName};
 use mqtt_session::{Instant, Publication};
 
 /// What came of a question.
@@ -150,9 +150,23 @@ pub(crate) fn vet_name(config: &Config, name: TopicName<'_>, own: bool) -> Resul
     if too_deep || (name.begins_with_dollar() && !own) { Err(ReasonCode::TOPIC_NAME_INVALID) } else { Ok(()) }
 }
 
+/// Reads a filter as a shared one, where those are offered. Before 5.0 `$share/` means nothing to the standard; here it means the
+/// same at every version ([X311-SHR-1]).
+pub(crate) fn shared_filter<'f>(
+    config: &Config,
+    listener: u32,
+    filter: TopicFilter<'f>,
+) -> Result<Option<SharedFilter<'f>>, ReasonCode> {
+    if !config.server_of(listener).shared_subscription_available {
+        return Ok(None);
+    }
+    filter.shared().map_err(|_| ReasonCode::TOPIC_FILTER_INVALID)
+}
+
 /// A filter that may be subscribed to at all.
 pub(crate) fn vet_filter(config: &Config, listener: u32, filter: TopicFilter<'_>) -> Result<(), ReasonCode> {
-    if filter.levels().nth(config.max_topic_levels).is_some() {
+    let inner = shared_filter(config, listener, filter)?.map_or(filter, SharedFilter::filter);
+    if inner.levels().nth(config.max_topic_levels).is_some() {
         return Err(ReasonCode::TOPIC_FILTER_INVALID);
     }
     // limits and policy have 0x8F for a filter that is well-formed

@@ -124,6 +124,10 @@ impl<P: Policy> Broker<P> {
         self.core.start_sys(now);
         loop {
             self.core.publish_wills(now);
+            self.core.hand_over(now);
+            if !self.core.wills_due.is_empty() {
+                continue; // a hand-over has ended a session
+            }
             let Some(id) = self.core.runnable.pop_front() else { return };
             self.pump(now, id, &[]);
         }
@@ -259,7 +263,7 @@ impl<P: Policy> Broker<P> {
     /// Subscribes a client of the embedding program, or replaces its subscription; retained messages come as to any other client.
     ///
     /// # Errors
-    /// The client was closed, or has [`Config::max_subscriptions`] already.
+    /// The client was closed, or has [`Config::max_subscriptions`] already; `filter` begins with `$share/` and goes on wrongly.
     pub fn local_subscribe(
         &mut self,
         now: Instant,
@@ -271,9 +275,12 @@ impl<P: Policy> Broker<P> {
         self.core.local_subscribe(now, id, filter, options)
     }
 
-    /// Ends a subscription of a client of the embedding program; whether there was one. What is queued already stays.
+    /// Ends a subscription of a client of the embedding program; whether there was one. What is queued already
+    /// stays, but for what the other members of a group can have.
     pub fn local_unsubscribe(&mut self, id: LocalId, filter: TopicFilter<'_>) -> bool {
-        self.core.local_unsubscribe(id, filter)
+        let ended = self.core.local_unsubscribe(id, filter);
+        self.settle(self.now);
+        ended
     }
 
     /// Publishes in the name of a client of the embedding program: like [`publish`](Self::publish), but a no-local
@@ -311,9 +318,10 @@ impl<P: Policy> Broker<P> {
         self.core.local_dropped(id)
     }
 
-    /// Ends a client of the embedding program: its subscriptions and its queue go. A stale id does nothing.
+    /// Ends a client of the embedding program: its subscriptions and its queue go, what it had for a group to another member. A stale id does nothing.
     pub fn local_close(&mut self, id: LocalId) {
         self.core.local_close(id);
+        self.settle(self.now);
     }
 
     /// Refuses new connections, publishes the wills of those connected, tells everybody (0x8B at 5.0) and closes.

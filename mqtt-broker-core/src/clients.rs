@@ -2,6 +2,7 @@
 use crate::connections::Conn;
 use crate::local::LocalQueue;
 use crate::retained::Replay;
+use crate::sharing::Memberships;
 use crate::slots::{Id, Slots};
 use crate::wills::Will;
 use crate::{ClientInfo, Peer};
@@ -67,6 +68,8 @@ struct Rare {
     aliases: Vec<(TopicFilterBuf, TopicFilterBuf)>,
     /// Retained messages still on their way, one per subscribe.
     replays: Vec<Replay>,
+    /// The shared subscriptions among its own.
+    shared: Memberships,
 }
 
 #[derive(Debug)]
@@ -189,11 +192,28 @@ impl Client {
         })?
     }
 
+    /// The groups it is a member of, if any.
+    pub(crate) fn shared(&self) -> Option<&Memberships> {
+        self.rare.as_ref().map(|rare| &rare.shared)
+    }
+
+    pub(crate) fn shared_mut(&mut self) -> Option<&mut Memberships> {
+        self.rare.as_mut().map(|rare| &mut rare.shared)
+    }
+
+    pub(crate) fn shared_or_new(&mut self) -> &mut Memberships {
+        &mut self.rare.get_or_insert_default().shared
+    }
+
+    pub(crate) fn left_group(&mut self, group: u32) {
+        self.change_rare(|rare| rare.shared.remove(group));
+    }
+
     /// Changes what is rare, and lets go of it when nothing of it is left.
     fn change_rare<R>(&mut self, change: impl FnOnce(&mut Rare) -> R) -> Option<R> {
         let rare = self.rare.as_mut()?;
         let changed = change(rare);
-        if rare.aliases.is_empty() && rare.replays.is_empty() {
+        if rare.aliases.is_empty() && rare.replays.is_empty() && rare.shared.is_empty() {
             self.rare = None;
         }
         Some(changed)

@@ -1,5 +1,5 @@
 //! What a broker offers and how much it holds: every limit is finite by default.
-use crate::{EventMask, Flapping, OverRate, PublishRates, Rate};
+use crate::{EventMask, Flapping, OverRate, PublishRates, Rate, SharedConfig};
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 use mqtt_session::codec::Profile;
@@ -97,6 +97,8 @@ pub struct Config {
     /// How long a socket may take less than a sixteenth of `high_water` before it no longer pauses those who publish to it.
     /// Default 100 ms.
     pub stall_after: Duration,
+    /// How shared subscriptions share.
+    pub shared: SharedConfig,
     /// How long a deferred decision may take before it counts as denied. Default 10 s.
     pub decision_timeout: Duration,
     /// How often the `$SYS` topics are published, if at all. Default: never.
@@ -224,6 +226,7 @@ impl Default for Config {
             session_expiry_v3: 7 * 24 * 3_600,
             high_water: 64 << 10,
             stall_after: Duration::from_millis(100),
+            shared: SharedConfig::default(),
             decision_timeout: Duration::from_secs(10),
             sys_interval: None,
             events: EventMask::default(),
@@ -238,9 +241,6 @@ pub enum ConfigError {
     /// A limit that must be above zero is zero.
     #[error("`{0}` is 0: nobody could connect")]
     Zero(&'static str),
-    /// It cannot be offered yet.
-    #[error("`{0}` is not supported yet")]
-    NotSupported(&'static str),
     /// No version is served.
     #[error("no version is served")]
     NoVersion,
@@ -300,9 +300,6 @@ impl Config {
         let mut all = limits.into_iter().chain(of_servers).chain(rates);
         if let Some((name, _)) = all.find(|(_, limit)| *limit == 0) {
             return Err(ConfigError::Zero(name));
-        }
-        if self.server.shared_subscription_available {
-            return Err(ConfigError::NotSupported("server.shared_subscription_available"));
         }
         if self.versions == (Versions { v31: false, v311: false, v5: false }) {
             return Err(ConfigError::NoVersion);

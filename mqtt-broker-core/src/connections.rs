@@ -114,13 +114,14 @@ pub(crate) struct Conn {
     /// When the last sixteenth of the high-water mark had left, or bytes began to wait.
     pub(crate) moved_at: Instant,
     /// Bytes that left since then.
-    moved: usize,
+    moved: u32,
     /// Its socket took nothing for too long: it pauses nobody any more.
     pub(crate) stalled: bool,
     /// When to look whether it has stalled; set while publishers wait.
     pub(crate) stall_at: Option<Instant>,
     /// Connections paused until this one has sent enough.
-    pub(crate) waiters: Vec<Id>,
+    #[allow(clippy::box_collection)] // few have any
+    pub(crate) waiters: Option<Box<Vec<Id>>>,
     /// How many connections this one waits for.
     pub(crate) waiting_on: u32,
     pub(crate) paused: Paused,
@@ -128,6 +129,8 @@ pub(crate) struct Conn {
     pub(crate) meter: Option<Box<Metered>>,
     /// The generation of the judgement that its client's rights come from.
     pub(crate) generation: u32,
+    /// A group found its client less than ready.
+    pub(crate) unready: bool,
     /// The decision it waits for.
     pub(crate) ticket: Option<u64>,
     /// Its deadline in the set.
@@ -148,11 +151,12 @@ impl Conn {
             moved: 0,
             stalled: false,
             stall_at: None,
-            waiters: Vec::new(),
+            waiters: None,
             waiting_on: 0,
             paused: Paused::default(),
             meter: None,
             generation: 0,
+            unready: false,
             ticket: None,
             wake: None,
             transmit: false,
@@ -208,8 +212,9 @@ impl Conn {
     /// The host says what it has not sent yet. A socket moves when it takes a sixteenth of the high-water mark or all there is:
     /// one that takes a byte now and then must not hold up those who publish to it.
     pub(crate) fn note_progress(&mut self, now: Instant, left: usize, high_water: usize) {
-        self.moved = self.moved.saturating_add(self.handed.saturating_sub(left));
-        if left == 0 || self.moved >= high_water / 16 {
+        let moved = u32::try_from(self.handed.saturating_sub(left)).unwrap_or(u32::MAX);
+        self.moved = self.moved.saturating_add(moved);
+        if left == 0 || self.moved as usize >= high_water / 16 {
             (self.moved_at, self.moved, self.stalled) = (now, 0, false);
         }
         self.handed = left;

@@ -8,11 +8,13 @@ use crate::event::{Cause, Drop};
 use crate::rates::Rates;
 use crate::retained::Retained;
 use crate::routes::{Routes, Targets};
+use crate::shared::Groups;
 use crate::slots::{Id, Slots};
 use crate::sys::Sys;
 use crate::wills::DueWill;
 use crate::{ClientId, ClientInfo, Config, Decision, Event, Limit, Peer, Policy, Ready, Stats};
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 use mqtt_session::codec::{DecodeError, Packet, Qos, ReasonCode};
 use mqtt_session::topic::{HashSeed, TopicName};
 use mqtt_session::{Delivery, Event as SessionEvent, Instant, Message, Publication, PublishToken, Session, State};
@@ -31,6 +33,7 @@ pub(crate) struct Core<P> {
     pub(crate) connected: usize,
     pub(crate) clients: Clients,
     pub(crate) routes: Routes,
+    pub(crate) groups: Groups,
     pub(crate) retained: Retained,
     /// By serial number, and the number given out last.
     pub(crate) deferred: BTreeMap<u64, Entry>,
@@ -44,6 +47,10 @@ pub(crate) struct Core<P> {
     pub(crate) held_bytes: usize,
     /// Wills to publish before the call under way ends.
     pub(crate) wills_due: VecDeque<DueWill>,
+    /// Deliveries of groups to hand to other members before the call under way ends.
+    pub(crate) handovers: VecDeque<Delivery>,
+    /// Clients that a group found less fit than it thought; kept for its memory.
+    pub(crate) demoted: Vec<u32>,
     /// Connections whose kept input can be taken now.
     pub(crate) runnable: VecDeque<Id>,
     /// Connections with something for the host.
@@ -93,6 +100,7 @@ impl<P: Policy> Core<P> {
             connected: 0,
             clients: Clients::new(seed),
             routes: Routes::new(seed),
+            groups: Groups::new(seed),
             retained: Retained::new(),
             deferred: BTreeMap::new(),
             last_ticket: 0,
@@ -102,6 +110,8 @@ impl<P: Policy> Core<P> {
             queued_bytes: 0,
             held_bytes: 0,
             wills_due: VecDeque::new(),
+            handovers: VecDeque::new(),
+            demoted: Vec::new(),
             runnable: VecDeque::new(),
             ready: VecDeque::new(),
             local_ready: VecDeque::new(),
@@ -157,7 +167,7 @@ impl<P: Policy> Core<P> {
             SessionEvent::Publish(received, token) => self.publish(now, id, &received, token),
             SessionEvent::Released(token) => self.acknowledge(id, token, ReasonCode::SUCCESS),
             SessionEvent::Completed { token, reason, .. } => {
-                self.recharge_connection(id);
+                self.completed(id);
                 self.tell_acked(id, token, reason);
             }
             SessionEvent::Subscribe(subscribe, token) => self.subscribe(now, id, &subscribe, token),
@@ -322,6 +332,17 @@ impl<P: Policy> Core<P> {
         client.charged = bytes;
     }
 
+    /// A client has answered a message.
+    fn completed(&mut self, id: Id) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        let unready = core::mem::take(&mut conn.unready);
+        let Some(index) = conn.client() else { return };
+        self.recharge(index);
+        if unready {
+            self.recover(index);
+        }
+    }
+
     pub(crate) fn recharge_connection(&mut self, id: Id) {
         if let Some(index) = self.connections.get(id).and_then(Conn::client) {
             self.recharge(index);
@@ -374,6 +395,8 @@ impl<P: Policy> Core<P> {
             Drop::TooLarge => &mut self.stats.dropped_too_large,
             Drop::Expired => &mut self.stats.dropped_expired,
             Drop::Denied(_) => &mut self.stats.dropped_denied,
+            Drop::NoMember => &mut self.stats.dropped_no_member,
+            Drop::HandedOver => &mut self.stats.dropped_handed_over,
             Drop::RetainedFull => &mut self.stats.dropped_retained,
         };
         *counter += 1;
@@ -387,7 +410,8 @@ impl<P: Policy> Core<P> {
             connections: self.connections.len(),
             connected: self.connected,
             sessions: self.clients.sessions(),
-            subscriptions: self.routes.len(),
+            subscriptions: self.routes.len() + self.groups.memberships(),
+            groups: self.groups.len(),
             retained: self.retained.len(),
             retained_bytes: self.retained.bytes(),
             queued_bytes: self.queued_bytes,

@@ -8,10 +8,11 @@ use crate::deadlines::Due;
 use crate::event::Drop;
 use crate::retained::Step;
 use crate::routes::Target;
+use crate::sharing::Dealt;
 use crate::slots::Id;
 use crate::{Limit, NewMessage, Overflow, Peer, Policy, ReceiveRequest};
 use mqtt_session::codec::{OutBuf, Qos, ReasonCode};
-use mqtt_session::{Connection, Delivery, Forwarded, Instant, Message, Place, Publication, Transmit};
+use mqtt_session::{Connection, Delivery, Forwarded, Instant, Message, Place, Publication, Share, Transmit};
 
 /// Retained messages one connection is given in one turn, sent or too large for it.
 const SHARES_PER_TURN: u32 = 256;
@@ -52,10 +53,18 @@ impl<P: Policy> Core<P> {
                 denied += 1;
                 continue;
             }
-            self.send(now, publisher, &target, targets.ids(&target), publication, &mut message);
+            self.send(now, publisher, &target, targets.ids(&target), publication, &mut message, None);
+        }
+        // [X5-SUB-8]: a group beside what its members subscribed to alone, and beside other groups.
+        let mut shared = 0;
+        for place in 0..targets.groups.len() {
+            let Some(&group) = targets.groups.get(place) else { break };
+            shared += usize::from(
+                self.share_out(now, origin, publisher, group, publication, &mut message, 0) != Dealt::Denied,
+            );
         }
         self.targets = targets;
-        matched - denied
+        matched - denied + shared
     }
 
     /// Asks the policy about one message for one client.
@@ -91,7 +100,8 @@ impl<P: Policy> Core<P> {
     }
 
     /// One copy for one session, behind all that waits there (v5 [MQTT-4.6.0-5] [MQTT-4.6.0-6] v4 [MQTT-4.6.0-5] [MQTT-4.6.0-6]).
-    fn send(
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn send(
         &mut self,
         now: Instant,
         publisher: Option<Id>,
@@ -99,6 +109,7 @@ impl<P: Policy> Core<P> {
         ids: &[u32],
         publication: &Publication<'_>,
         message: &mut Option<Message>,
+        share: Option<(&Share, u8)>,
     ) {
         // v5 [MQTT-3.8.4-8] v4 [MQTT-3.8.4-6]
         let qos = publication.qos.min(target.qos);
@@ -140,6 +151,10 @@ impl<P: Policy> Core<P> {
         // v4 [MQTT-3.3.1-3]: nothing else of the publisher's, DUP least of all.
         let delivery = Delivery::new(message, qos, retain);
         let delivery = if ids.is_empty() { delivery } else { delivery.with_ids(ids) };
+        let delivery = match share {
+            Some((share, handovers)) => delivery.shared(share, publication.qos, publication.retain, handovers),
+            None => delivery,
+        };
         self.enqueue(now, target.client, delivery);
         if let Some(id) = connection {
             self.touch(now, id);
@@ -263,11 +278,15 @@ impl<P: Policy> Core<P> {
         out.take_from(&mut conn.staging);
         self.stats.bytes_out += out.len().saturating_sub(before) as u64;
         conn.handed = out.len();
-        let somebody_waits = !conn.waiters.is_empty() || conn.paused.backlog;
+        let somebody_waits = conn.waiters.is_some() || conn.paused.backlog;
+        let (index, unready) = (conn.client(), core::mem::take(&mut conn.unready));
         let drained = somebody_waits && conn.unsent() <= high_water / 2;
         if again {
             conn.transmit = true;
             self.list(id);
+        }
+        if let Some(index) = index.filter(|_| unready) {
+            self.recover(index);
         }
         if drained {
             self.release_waiters(now, id);
@@ -320,7 +339,7 @@ impl<P: Policy> Core<P> {
         if closing || conn.stalled || conn.unsent() <= self.config.high_water {
             return;
         }
-        conn.waiters.push(publisher);
+        conn.waiters.get_or_insert_default().push(publisher);
         if conn.stall_at.is_none() {
             let at = now + self.config.stall_after;
             conn.stall_at = Some(at);
@@ -335,11 +354,11 @@ impl<P: Policy> Core<P> {
     /// Those who waited for this connection go on.
     pub(crate) fn release_waiters(&mut self, now: Instant, id: Id) {
         let Some(conn) = self.connections.get_mut(id) else { return };
-        let waiters = core::mem::take(&mut conn.waiters);
+        let waiters = conn.waiters.take();
         if let Some(at) = conn.stall_at.take() {
             self.deadlines.clear(at, Due::Stall(id));
         }
-        for waiter in waiters {
+        for waiter in waiters.into_iter().flat_map(|waiters| *waiters) {
             let Some(conn) = self.connections.get_mut(waiter) else { continue };
             conn.waiting_on = conn.waiting_on.saturating_sub(1);
             if conn.waiting_on == 0 {

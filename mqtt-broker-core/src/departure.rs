@@ -116,6 +116,7 @@ impl<P: Policy> Core<P> {
         }
         self.arm_will(now, index);
         self.recharge(index);
+        self.rank_anew(index);
     }
 
     /// A session that is not connected ends: subscriptions, messages and identifiers go, a pending will is due
@@ -127,8 +128,12 @@ impl<P: Policy> Core<P> {
             self.routes.remove(filter.as_filter(), index);
             self.unhold(filter.as_filter().as_bytes().len());
         }
-        if let Home::Away { expires: Some(at), .. } = client.home {
-            self.deadlines.clear(at, Due::Session(index));
+        self.leave_all(index, client.shared());
+        if let Home::Away { session, expires } = client.home {
+            if let Some(at) = expires {
+                self.deadlines.clear(at, Due::Session(index));
+            }
+            self.bequeath(session.into_shared());
         }
         self.queued_bytes = self.queued_bytes.saturating_sub(client.charged);
         if self.config.events.connections {

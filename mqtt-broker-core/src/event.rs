@@ -134,6 +134,10 @@ pub enum Drop {
     Expired,
     /// The policy denied it.
     Denied(ReasonCode),
+    /// Its group has no members any more, or none that could keep it.
+    NoMember,
+    /// As many members of its group as [`max_handovers`](crate::SharedConfig::max_handovers) allows had it and lost their session.
+    HandedOver,
     /// There was no room for a further retained message; it was forwarded but not kept.
     RetainedFull,
 }

@@ -44,6 +44,8 @@ mod reauthorize;
 mod requests;
 mod retained;
 mod routes;
+mod shared;
+mod sharing;
 mod slots;
 mod stats;
 #[cfg(feature = "store")]
@@ -71,4 +73,5 @@ pub use policy::{
     ReceiveRequest, SubscribeRequest, Ticket, UnsubscribeRequest,
 };
 pub use rates::{Flapping, OverRate, PublishRates, Rate};
+pub use shared::{SharedConfig, SharedRule, Strategy};
 pub use stats::Stats;

@@ -36,6 +36,8 @@ pub enum Limit {
     Sessions,
     /// [`Config::max_subscriptions`](crate::Config::max_subscriptions): the filter was refused.
     Subscriptions,
+    /// [`SharedConfig::max_groups`](crate::SharedConfig::max_groups): the filter was refused.
+    Groups,
     /// [`Config::max_subscriptions_total`](crate::Config::max_subscriptions_total), or the most the subscription table can
     /// hold: the filter was refused.
     SubscriptionsTotal,

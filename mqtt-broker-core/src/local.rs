@@ -8,7 +8,8 @@ use crate::slots::Id;
 use crate::{Overflow, Policy};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use mqtt_session::codec::{RetainHandling, SubscribeOptions};
+use alloc::vec::Vec;
+use mqtt_session::codec::{Qos, ReasonCode, RetainHandling, SubscribeOptions};
 use mqtt_session::topic::{TopicFilter, TopicName};
 use mqtt_session::{Delivery, Instant, QueueLimits};
 
@@ -23,6 +24,9 @@ pub enum LocalError {
     /// There is no such client: it was closed.
     #[error("the client was closed")]
     Stale,
+    /// A filter that begins with `$share/` and is none of a shared subscription (section 4.8.2).
+    #[error("not the filter of a shared subscription")]
+    InvalidFilter,
     /// `max_local_clients`, `max_subscriptions` or the limits of the subscription table are reached.
     #[error("there is no room")]
     Full,
@@ -56,8 +60,37 @@ impl LocalQueue {
         self.bytes
     }
 
-    fn has_room(&self, delivery: &Delivery) -> bool {
-        self.messages < self.limits.messages && self.bytes.saturating_add(delivery.cost()) <= self.limits.bytes
+    pub(crate) fn messages(&self) -> usize {
+        self.messages
+    }
+
+    pub(crate) fn has_room(&self, size: usize) -> bool {
+        self.messages < self.limits.messages && self.bytes.saturating_add(size) <= self.limits.bytes
+    }
+
+    /// Takes out what waits for a group.
+    pub(crate) fn take_shared(&mut self, number: u64) -> Vec<Delivery> {
+        let (mut taken, mut kept) = (Vec::new(), VecDeque::new());
+        for item in core::mem::take(&mut self.items) {
+            match item {
+                Item::Message(delivery) if delivery.share() == Some(number) => {
+                    self.uncount(&delivery);
+                    taken.push(delivery);
+                }
+                stays @ (Item::Message(_) | Item::Retained(_)) => kept.push_back(stays),
+            }
+        }
+        self.items = kept;
+        taken
+    }
+
+    /// What it had for groups.
+    fn into_shared(self) -> Vec<Delivery> {
+        let items = self.items.into_iter().filter_map(|item| match item {
+            Item::Message(delivery) => Some(delivery),
+            Item::Retained(_) => None,
+        });
+        items.filter(|delivery| delivery.qos > Qos::AtMostOnce && delivery.share().is_some()).collect()
     }
 
     fn push(&mut self, delivery: Delivery) {
@@ -97,24 +130,23 @@ impl<P: Policy> Core<P> {
         options: SubscribeOptions,
     ) -> Result<(), LocalError> {
         let index = id.0.index;
-        let client = self.clients.slots.get_mut(id.0).ok_or(LocalError::Stale)?;
-        if client.subscriptions().len() >= self.config.max_subscriptions && !self.routes.contains(filter, index) {
-            return Err(LocalError::Full);
+        if !self.clients.slots.get(id.0).is_some_and(Client::is_local) {
+            return Err(LocalError::Stale);
         }
         // nobody is asked what the program may hear of its own broker
         let wanted = Wanted { qos: options.qos, each: false, id: 0 };
         let subscription = routes::Subscription::new(options, wanted);
-        let old = self.routes.insert(filter, index, subscription).map_err(|_| LocalError::Full)?;
-        client.add_subscription(filter);
-        if old.is_none() {
-            self.held_bytes += filter.as_bytes().len();
-        }
+        let entered = self.enter(index, filter, subscription).map_err(|reason| match reason {
+            ReasonCode::TOPIC_FILTER_INVALID => LocalError::InvalidFilter,
+            _ => LocalError::Full,
+        })?;
+        let client = self.clients.slots.get_mut(id.0).ok_or(LocalError::Stale)?;
         let wants_retained = match options.retain_handling {
             RetainHandling::Always => true,
-            RetainHandling::IfNew => old.is_none(),
+            RetainHandling::IfNew => entered.is_new,
             RetainHandling::Never => false,
         };
-        if wants_retained && !self.retained.is_empty() {
+        if wants_retained && !entered.is_shared && !self.retained.is_empty() {
             if filter.has_wildcard() {
                 if let Home::Local(queue) = &mut client.home {
                     // one that is still under way for the same filter begins anew
@@ -133,12 +165,10 @@ impl<P: Policy> Core<P> {
 
     /// Whether there was such a subscription. What is queued stays; a replay under way ends.
     pub(crate) fn local_unsubscribe(&mut self, id: LocalId, filter: TopicFilter<'_>) -> bool {
-        let Some(client) = self.clients.slots.get_mut(id.0) else { return false };
-        if self.routes.remove(filter, id.0.index).is_none() {
+        if !self.clients.slots.get(id.0).is_some_and(Client::is_local) || !self.leave(id.0.index, filter) {
             return false;
         }
-        client.remove_subscription(filter);
-        self.held_bytes = self.held_bytes.saturating_sub(filter.as_bytes().len());
+        let Some(client) = self.clients.slots.get_mut(id.0) else { return false };
         if let Home::Local(queue) = &mut client.home {
             queue.items.retain(|item| !matches!(item, Item::Retained(playback) if playback.filter() == filter));
         }
@@ -151,6 +181,10 @@ impl<P: Policy> Core<P> {
             self.routes.remove(filter.as_filter(), id.0.index);
             self.unhold(filter.as_filter().as_bytes().len());
         }
+        self.leave_all(id.0.index, client.shared());
+        if let Home::Local(queue) = client.home {
+            self.bequeath(queue.into_shared());
+        }
         self.queued_bytes = self.queued_bytes.saturating_sub(client.charged);
     }
 
@@ -161,10 +195,10 @@ impl<P: Policy> Core<P> {
         let Some(client) = self.clients.slots.at_mut(index) else { return };
         let Home::Local(queue) = &mut client.home else { return };
         let mut dropped = 0u32;
-        while overflow == Overflow::DropOldest && room && !queue.has_room(&delivery) && queue.drop_oldest() {
+        while overflow == Overflow::DropOldest && room && !queue.has_room(delivery.cost()) && queue.drop_oldest() {
             dropped += 1;
         }
-        let taken = room && queue.has_room(&delivery);
+        let taken = room && queue.has_room(delivery.cost());
         if taken {
             queue.push(delivery);
         } else {
@@ -235,6 +269,7 @@ impl<P: Policy> Core<P> {
             }
         }
         self.recharge(id.0.index);
+        self.recover(id.0.index);
         for _ in 0..expired {
             self.dropped(None, Drop::Expired);
         }

@@ -98,11 +98,12 @@ impl<P: Policy> Core<P> {
 
     /// Whether a subscription may stay as it is, or at a lower QoS. One that would be put elsewhere now may not.
     fn judge_again(&mut self, now: Instant, index: u32, filter: TopicFilter<'_>) -> Verdict<()> {
-        let Self { policy, config, last_ticket, clients, connections, routes, .. } = self;
-        let (Some(client), Some(old)) = (clients.slots.at(index), routes.get(filter, index)) else {
+        let old = self.subscription(index, filter).copied();
+        let Self { policy, config, last_ticket, clients, connections, routes, groups, .. } = self;
+        let (Some(client), Some(old)) = (clients.slots.at(index), old) else {
             return Verdict::Deny(ReasonCode::UNSPECIFIED_ERROR);
         };
-        let Subscription { qos, each: was_each, no_local, retain_as_published, .. } = *old;
+        let Subscription { qos, each: was_each, no_local, retain_as_published, .. } = old;
         let options = SubscribeOptions { qos, no_local, retain_as_published, retain_handling: RetainHandling::Never };
         let (mut away, own) = (Peer::default(), client.own_name(filter));
         let info = client.info(client.peer(connections, &mut away));
@@ -115,7 +116,7 @@ impl<P: Policy> Core<P> {
         };
         let each = !policy.receives_all(&info, filter);
         if (granted, each) != (qos, was_each)
-            && let Some(subscription) = routes.get_mut(filter, index)
+            && let Some(subscription) = groups.subscription_mut(filter, index).or_else(|| routes.get_mut(filter, index))
         {
             (subscription.qos, subscription.each) = (granted, each);
         }

@@ -1,6 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 to 3.11).
 use crate::admission::granted;
-use crate::authorize::{Desk, Verdict, vet_filter};
+use crate::authorize::{Desk, Verdict, shared_filter, vet_filter};
 use crate::core_state::Core;
 use crate::deferred::{Deferred, HeldSubscribe, HeldUnsubscribe};
 use crate::retained::{Replay, Wanted};
@@ -183,41 +183,17 @@ impl<P: Policy> Core<P> {
         identifier: Option<u32>,
     ) -> ReasonCode {
         let Subscription { filter, options } = *subscription;
-        let Some(client) = self.clients.slots.at_mut(index) else { return ReasonCode::UNSPECIFIED_ERROR };
-        let full = client.subscriptions().len() >= self.config.max_subscriptions;
-        if full && !self.routes.contains(filter, index) {
-            let client = client.id.clone();
-            self.limited(Limit::Subscriptions, Some(&client), None);
-            return ReasonCode::QUOTA_EXCEEDED;
-        }
-        let new = !self.routes.contains(filter, index);
-        let full = if new && self.routes.len() >= self.config.max_subscriptions_total {
-            Some(Limit::SubscriptionsTotal)
-        } else if new && !self.may_hold(filter.as_bytes().len()) {
-            Some(Limit::HeldBytes)
-        } else {
-            None
-        };
-        if let Some(limit) = full {
-            let client = self.client_id(index);
-            self.limited(limit, client.as_ref(), None);
-            return ReasonCode::QUOTA_EXCEEDED;
-        }
-        let Some(client) = self.clients.slots.at_mut(index) else { return GONE };
+        let Some(client) = self.clients.slots.at(index) else { return GONE };
         let qos = granted(options.qos, self.config.server_of(client.listener).maximum_qos);
         let mut away = Peer::default();
         let each = !self.policy.receives_all(&client.info(client.peer(&self.connections, &mut away)), filter);
         let wanted = Wanted { qos, each, id: identifier.unwrap_or(0) };
         // [X5-SUB-4]: the identifier is replaced too, or cleared.
-        let Ok(old) = self.routes.insert(filter, index, routes::Subscription::new(options, wanted)) else {
-            let client = client.id.clone();
-            self.limited(Limit::SubscriptionsTotal, Some(&client), None);
-            return ReasonCode::QUOTA_EXCEEDED;
+        let entered = match self.enter(index, filter, routes::Subscription::new(options, wanted)) {
+            Ok(entered) => entered,
+            Err(reason) => return reason,
         };
-        client.add_subscription(filter);
-        if old.is_none() {
-            self.held_bytes += filter.as_bytes().len();
-        }
+        let Some(client) = self.clients.slots.at(index) else { return GONE };
         if self.config.events.subscriptions {
             let event = Event::Subscribed { client: client.id.clone(), filter: filter.into() };
             self.events.push(&mut self.stats, event);
@@ -225,13 +201,81 @@ impl<P: Policy> Core<P> {
         // v5 [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11] v4 [MQTT-3.3.1-6] [X311-RET-1]
         let wants_retained = match options.retain_handling {
             RetainHandling::Always => true, // v5 [MQTT-3.8.4-4]: replaced or new
-            RetainHandling::IfNew => old.is_none(),
+            RetainHandling::IfNew => entered.is_new,
             RetainHandling::Never => false,
         };
-        if wants_retained {
+        // [X5-SUB-6]: nothing that is retained goes to a shared subscription.
+        if wants_retained && !entered.is_shared {
             self.replay(now, index, filter, wanted);
         }
         ReasonCode(qos as u8)
+    }
+
+    /// Makes or replaces a subscription, shared or not.
+    ///
+    /// v5 [MQTT-3.8.4-4]: nothing that is queued or in flight is touched, so what is published meanwhile comes once.
+    pub(crate) fn enter(
+        &mut self,
+        index: u32,
+        filter: TopicFilter<'_>,
+        subscription: routes::Subscription,
+    ) -> Result<Entered, ReasonCode> {
+        let client = self.clients.slots.at(index).ok_or(ReasonCode::UNSPECIFIED_ERROR)?;
+        let shared = match client.is_local() {
+            true => filter.shared().map_err(|_| ReasonCode::TOPIC_FILTER_INVALID)?,
+            false => shared_filter(&self.config, client.listener, filter)?,
+        };
+        let is_new = self.subscription(index, filter).is_none();
+        let limit = if !is_new {
+            None
+        } else if client.subscriptions().len() >= self.config.max_subscriptions {
+            Some(Limit::Subscriptions)
+        } else if self.routes.len() + self.groups.memberships() >= self.config.max_subscriptions_total {
+            Some(Limit::SubscriptionsTotal)
+        } else if !self.may_hold(filter.as_bytes().len()) {
+            Some(Limit::HeldBytes)
+        } else {
+            None
+        };
+        if let Some(limit) = limit {
+            return Err(self.refuse_filter(limit, index));
+        }
+        // what was made through a listener that reads it otherwise goes
+        let made = match shared {
+            Some(shared) => {
+                self.routes.remove(filter, index);
+                self.join_group(index, shared, subscription)
+            }
+            None => {
+                self.leave_group(index, filter);
+                self.routes.insert(filter, index, subscription).map(drop).map_err(|_| Limit::SubscriptionsTotal)
+            }
+        };
+        if let Err(limit) = made {
+            return Err(self.refuse_filter(limit, index));
+        }
+        if let Some(client) = self.clients.slots.at_mut(index) {
+            client.add_subscription(filter);
+        }
+        self.held_bytes += if is_new { filter.as_bytes().len() } else { 0 };
+        Ok(Entered { is_new, is_shared: shared.is_some() })
+    }
+
+    /// Ends a subscription, shared or not; whether there was one.
+    pub(crate) fn leave(&mut self, index: u32, filter: TopicFilter<'_>) -> bool {
+        let existed = self.leave_group(index, filter) || self.routes.remove(filter, index).is_some();
+        if let Some(client) = self.clients.slots.at_mut(index).filter(|_| existed) {
+            client.remove_subscription(filter);
+            self.held_bytes = self.held_bytes.saturating_sub(filter.as_bytes().len());
+        }
+        existed
+    }
+
+    fn refuse_filter(&mut self, limit: Limit, index: u32) -> ReasonCode {
+        let client = self.clients.slots.at(index).filter(|client| !client.is_local());
+        let client = client.map(|client| client.id.clone());
+        self.limited(limit, client.as_ref(), None);
+        ReasonCode::QUOTA_EXCEEDED
     }
 
     /// Sends the retained messages that match a new subscription: a single one at once, many in shares as the client takes
@@ -347,12 +391,10 @@ impl<P: Policy> Core<P> {
     /// Whether there was one.
     pub(crate) fn drop_subscription(&mut self, index: u32, filter: TopicFilter<'_>) -> bool {
         // v5 [MQTT-3.10.4-2] v4 [MQTT-3.10.4-2]: nothing new is added; what was begun is finished ([MQTT-3.10.4-3]).
-        if self.routes.remove(filter, index).is_none() {
+        if !self.leave(index, filter) {
             return false;
         }
-        let Some(client) = self.clients.slots.at_mut(index) else { return true };
-        client.remove_subscription(filter);
-        self.held_bytes = self.held_bytes.saturating_sub(filter.as_bytes().len());
+        let Some(client) = self.clients.slots.at(index) else { return true };
         if self.config.events.subscriptions {
             let event = Event::Unsubscribed { client: client.id.clone(), filter: filter.into() };
             self.events.push(&mut self.stats, event);
@@ -364,6 +406,11 @@ impl<P: Policy> Core<P> {
 
 /// The client has gone meanwhile: nobody reads the code.
 const GONE: ReasonCode = ReasonCode::UNSPECIFIED_ERROR;
+/// What became of a subscription.
+pub(crate) struct Entered {
+    pub(crate) is_new: bool,
+    pub(crate) is_shared: bool,
+}
 
 /// v5 [MQTT-3.9.3-2]: a refusal that SUBACK has no code for is unspecified.
 fn suback_code(reason: ReasonCode) -> ReasonCode {

@@ -39,10 +39,20 @@ pub(crate) struct Target {
     has_more: bool,
 }
 
+impl Target {
+    /// A member of a group, for that alone.
+    pub(crate) fn only(client: u32, subscription: &Subscription) -> Self {
+        let Subscription { qos, retain_as_published, id, .. } = *subscription;
+        Self { client, qos, retain_as_published, each: false, id, has_more: false }
+    }
+}
+
 /// The copies of one message. Kept between messages, so that routing allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
     pub(crate) list: Vec<Target>,
+    /// The groups of which one member gets a copy.
+    pub(crate) groups: Vec<u32>,
     /// Identifiers beyond the first: (client, identifier), sorted by client.
     more: Vec<(u32, u32)>,
     ids: Vec<u32>,
@@ -65,6 +75,7 @@ impl Targets {
 
     fn clear(&mut self) {
         self.list.clear();
+        self.groups.clear();
         self.more.clear();
     }
 }
@@ -75,15 +86,21 @@ pub(crate) struct Routes {
     /// matching subscription is merged without a search.
     marks: Vec<(u64, u32)>,
     serial: u64,
+    /// How many entries are groups.
+    groups: usize,
 }
+
+/// The bit that tells the entry of a group from that of a client.
+const GROUP: u32 = 1 << 31;
 
 impl Routes {
     pub(crate) fn new(seed: HashSeed) -> Self {
-        Self { trie: SubscriptionTrie::new(seed), marks: Vec::new(), serial: 0 }
+        Self { trie: SubscriptionTrie::new(seed), marks: Vec::new(), serial: 0, groups: 0 }
     }
 
+    /// Subscriptions that are not shared.
     pub(crate) fn len(&self) -> usize {
-        self.trie.len()
+        self.trie.len().saturating_sub(self.groups)
     }
 
     /// Adds or replaces; the subscription that was there comes back.
@@ -93,16 +110,15 @@ impl Routes {
         client: u32,
         subscription: Subscription,
     ) -> Result<Option<Subscription>, Full> {
+        if client >= GROUP {
+            return Err(Full);
+        }
         let places = client as usize + 1;
         if self.marks.len() < places {
             self.marks.resize(places, (0, 0));
         }
         // v5 [MQTT-3.8.4-3] v4 [MQTT-3.8.4-3]: an identical filter replaces what was there.
         self.trie.insert(filter, client, subscription)
-    }
-
-    pub(crate) fn contains(&self, filter: TopicFilter<'_>, client: u32) -> bool {
-        self.trie.get(filter, client).is_some()
     }
 
     pub(crate) fn get_mut(&mut self, filter: TopicFilter<'_>, client: u32) -> Option<&mut Subscription> {
@@ -118,6 +134,21 @@ impl Routes {
         self.trie.remove(filter, client)
     }
 
+    /// One entry for a whole group.
+    pub(crate) fn insert_group(&mut self, filter: TopicFilter<'_>, group: u32) -> Result<(), Full> {
+        if group >= GROUP {
+            return Err(Full);
+        }
+        let all =
+            Subscription { qos: Qos::ExactlyOnce, no_local: false, retain_as_published: false, each: false, id: 0 };
+        self.groups += usize::from(self.trie.insert(filter, group | GROUP, all)?.is_none());
+        Ok(())
+    }
+
+    pub(crate) fn remove_group(&mut self, filter: TopicFilter<'_>, group: u32) {
+        self.groups = self.groups.saturating_sub(usize::from(self.trie.remove(filter, group | GROUP).is_some()));
+    }
+
     /// Finds who gets a copy of a message on `name` that `origin` published: one copy per session, or per subscription.
     pub(crate) fn find(&mut self, name: TopicName<'_>, origin: Option<u32>, overlap: Overlap, targets: &mut Targets) {
         targets.clear();
@@ -128,7 +159,8 @@ impl Routes {
             if subscription.no_local && origin == Some(client) {
                 return;
             }
-            let Some(mark) = marks.get_mut(client as usize) else { return };
+            // no client has such an index
+            let Some(mark) = marks.get_mut(client as usize) else { return targets.groups.push(client & !GROUP) };
             if mark.0 != serial || overlap == Overlap::Each {
                 *mark = (serial, u32::try_from(targets.list.len()).unwrap_or(u32::MAX));
                 let Subscription { qos, retain_as_published, each, id, .. } = *subscription;

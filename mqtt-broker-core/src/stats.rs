@@ -14,8 +14,10 @@ pub struct Stats {
     pub connected_max: usize,
     /// Sessions now, connected or not.
     pub sessions: usize,
-    /// Subscriptions now.
+    /// Subscriptions now, memberships of groups included.
     pub subscriptions: usize,
+    /// Groups of shared subscriptions now.
+    pub groups: usize,
     /// Retained messages now.
     pub retained: usize,
     /// Bytes of retained messages now.
@@ -36,6 +38,12 @@ pub struct Stats {
     pub messages_in: u64,
     /// Messages handed to sessions or sockets, one per subscriber.
     pub messages_out: u64,
+    /// Messages of groups handed to another member, because the session of one that had them ended or it left the group.
+    pub handed_over: u64,
+    /// Messages of groups dropped because no member was left who could have them.
+    pub dropped_no_member: u64,
+    /// Messages of groups dropped because too many members had them before.
+    pub dropped_handed_over: u64,
     /// Messages dropped because a queue was full.
     pub dropped_full: u64,
     /// Messages dropped because they were too large for the client.

@@ -29,7 +29,7 @@ pub struct ServerConfig {
     pub wildcard_subscription_available: bool,
     /// Default true.
     pub subscription_identifiers_available: bool,
-    /// Default false.
+    /// Default true.
     pub shared_subscription_available: bool,
     /// Unacknowledged QoS 1 and 2 messages on their way to one client, at most (its Receive Maximum may be lower). Default 256.
     pub maximum_inflight: u16,
@@ -54,7 +54,7 @@ impl Default for ServerConfig {
             retain_available: true,
             wildcard_subscription_available: true,
             subscription_identifiers_available: true,
-            shared_subscription_available: false,
+            shared_subscription_available: true,
             maximum_inflight: 256,
             maximum_keep_alive: None,
             minimum_keep_alive: 0,

@@ -251,6 +251,11 @@ impl Connection {
         self.session.outbound.send_quota()
     }
 
+    /// How many QoS 1 and 2 messages may be in flight on this connection: its Receive Maximum, and what the host allows.
+    pub fn send_window(&self) -> usize {
+        self.session.outbound.send_window()
+    }
+
     /// Whether the peer's Maximum Packet Size allows for `publication` with one subscription identifier (v5 [X5-SUB-11]).
     pub fn fits(&self, publication: &Publication<'_>) -> bool {
         /// The longest subscription identifier and packet identifier.

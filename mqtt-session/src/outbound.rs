@@ -430,6 +430,10 @@ impl Outbound {
         self.queue.sendable_bytes(self.window.is_open() && self.flights.next().is_some())
     }
 
+    pub(crate) fn send_window(&self) -> usize {
+        usize::from(self.window.start())
+    }
+
     /// How many more could be delivered now and sent without waiting for an acknowledgement.
     pub(crate) fn send_quota(&self) -> usize {
         usize::from(self.window.left()).saturating_sub(self.queue.len())

@@ -196,7 +196,7 @@ fn a_client_that_subscribes_again_and_again_leaves_no_heap_of_replays() {
 
 #[test]
 fn a_client_too_small_for_its_answers_is_closed_and_not_left_waiting() {
-    for (limit, connected) in [(6, false), (7, true)] {
+    for (limit, connected) in [(4, false), (5, true)] {
         let mut world = World::configured(|config| {
             config.server.receive_maximum = u16::MAX;
             config.server.topic_alias_maximum = 0;

@@ -73,8 +73,6 @@ fn a_configuration_nobody_could_connect_under_is_refused() {
     };
     assert_eq!(refused(|_| {}), None);
     assert_eq!(refused(|config| config.max_connections = 0), Some(ConfigError::Zero("max_connections")));
-    let shared = ConfigError::NotSupported("server.shared_subscription_available");
-    assert_eq!(refused(|config| config.server.shared_subscription_available = true), Some(shared));
     assert_eq!(refused(|config| config.server.receive_maximum = 0), Some(ConfigError::Zero("server.receive_maximum")));
     assert_eq!(
         refused(|config| config.versions = Versions { v31: false, v311: false, v5: false }),

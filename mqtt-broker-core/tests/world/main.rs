@@ -29,6 +29,7 @@ mod rewriting;
 mod rights;
 
 mod sessions;
+mod shared;
 mod storm;
 mod subscribing;
 mod wills;

@@ -172,9 +172,9 @@ fn a_delivery_that_was_begun_is_finished_after_unsubscribing() {
 }
 
 #[test]
-fn shared_subscriptions_are_refused_until_they_are_offered() {
+fn shared_subscriptions_that_are_switched_off_are_announced_as_such_and_refused() {
     // [X5-CACK-9]; [X311-SHR-1]: before 5.0 it is a plain filter
-    let mut world = World::new();
+    let mut world = World::configured(|config| config.server.shared_subscription_available = false);
     let client = world.try_join(Version::V5, "c", |_| {});
     let bytes = world.received_bytes(client);
     assert!(connack_properties(Version::V5, &bytes).contains(&"SharedSubscriptionAvailable(false)".to_string()));
