@@ -101,7 +101,7 @@ fn what_is_sent_again_on_another_connection_says_its_topic_again() {
         server.connection.accept(server.now, session, &config, &accept);
         server
     };
-    let connack = "20 10 01 00 0D 21 04 00 27 00 10 00 00 22 00 10 2A 00";
+    let connack = "20 0E 01 00 0B 21 04 00 27 00 10 00 00 22 00 10";
     let mut second = resumed(2, first.connection.into_session());
     assert_eq!(
         second.sends(),
