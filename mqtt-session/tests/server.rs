@@ -16,7 +16,7 @@ fn an_accepted_client_gets_a_connack_that_says_what_differs_from_the_defaults() 
     for (version, connack) in [
         (Version::V31, "20 02 00 00"),
         (Version::V311, "20 02 00 00"),
-        (Version::V5, "20 10 00 00 0D 21 04 00 27 00 10 00 00 22 00 10 2A 00"),
+        (Version::V5, "20 0E 00 00 0B 21 04 00 27 00 10 00 00 22 00 10"),
     ] {
         let config = ServerConfig::default();
         let mut server = End::deciding(&config, &connect(version, &[]));
@@ -39,6 +39,7 @@ fn all_that_a_server_does_not_serve_is_announced() {
     config.retain_available = false;
     config.wildcard_subscription_available = false;
     config.subscription_identifiers_available = false;
+    config.shared_subscription_available = false;
     config.maximum_keep_alive = Some(5);
     let mut server = End::deciding(&config, &connect(Version::V5, &[]));
     let properties = [Property::ResponseInformation(Utf8::new("r").unwrap())];
@@ -429,6 +430,7 @@ fn what_is_not_served_ends_the_connection_with_its_own_code() {
     config.retain_available = false;
     config.wildcard_subscription_available = false;
     config.subscription_identifiers_available = false;
+    config.shared_subscription_available = false;
     for (packet, reason) in [
         ("32 07 00 01 'a' 00 05 00 'x'", 0x9B),
         ("31 05 00 01 'a' 00 'x'", 0x9A),
