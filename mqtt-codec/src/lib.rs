@@ -1,10 +1,13 @@
 //! MQTT 3.1, 3.1.1 and 5.0 packets to and from bytes: borrowed, without allocation, strict.
 //!
 //! - [`Packet`] is any packet of any version. [`Packet::decode`] borrows from the frame, [`Packet::encode`] writes what was decoded
-//!   or built by hand; the version is a value.
-//! - [`Reader`] is the reading half of a connection: bytes in any split, packets out, limits judged from the header alone.
-//! - [`OutBuf`] is a bounded queue of bytes towards a socket.
+//!   or built by hand; the version is a value. [`OwnedPacket`] is one to keep.
+//! - [`Reader`] is the reading half of a connection: bytes in any split, packets out, limits judged from the header alone; a large
+//!   PUBLISH in parts, for who asks for it.
+//! - [`OutBuf`] is a bounded queue of bytes towards a socket; large payloads are referenced, not copied.
 //! - [`Properties`] are validated once and read lazily.
+//! - [`DecodeError`] says what is wrong, where, which statement of the standard it breaks, and which reason code answers it.
+//! - [`Profile`] holds the switches and limits, for who wants other than the strict ones.
 //!
 //! Comments cite the standards as `v5 [MQTT-3.3.1-4]`, `v4 [MQTT-3.3.1-4]` (v4 is 3.1.1, v3 is 3.1) and, for rules that have no number
 //! there, `[X5-CON-7]`.

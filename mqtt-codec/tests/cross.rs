@@ -392,6 +392,19 @@ fn every_reason_code_is_accepted_in_its_packets_and_no_other() {
 }
 
 #[test]
+fn the_older_versions_have_their_few_codes_and_no_other() {
+    // v4 [MQTT-3.9.3-2], [X31-SUB-1]; v4 section 3.2.2.3 reserves the return codes from 6 on.
+    for code in 0..=255 {
+        for (version, suback) in [(Version::V311, &[0, 1, 2, 0x80][..]), (Version::V31, &[0, 1, 2])] {
+            let accepted = |bytes: &[u8]| Packet::decode(bytes, version, Role::Server).is_ok();
+            assert_eq!(accepted(&[0x90, 3, 0, 1, code]), suback.contains(&code), "{version} {code:02X}");
+            assert_eq!(accepted(&[0x90, 4, 0, 1, 0, code]), suback.contains(&code), "{version} {code:02X}, second");
+            assert_eq!(accepted(&[0x20, 2, 0, code]), code <= 5, "{version} {code:02X}");
+        }
+    }
+}
+
+#[test]
 fn every_property_has_a_getter_that_finds_it_behind_the_others() {
     let rows = properties();
     let list: Vec<_> = rows.iter().map(|row| row.2).collect();

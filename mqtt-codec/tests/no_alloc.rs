@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "a global allocator that counts cannot be written without")]
 mod common;
 
-use mqtt_codec::{Packet, Properties};
+use mqtt_codec::{Packet, Part, Profile, Properties, Reader, Role};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -44,7 +44,11 @@ fn touch(properties: Properties<'_>) -> usize {
 fn no_vector_takes_memory_to_decode_or_encode() {
     assert!(allocations(|| drop(vec![1])) > 0, "the counter counts");
     let mut out = Vec::with_capacity(1 << 22);
-    let mut touched = 0;
+    let (mut touched, mut seen) = (0, 0_u16);
+    let mut profile = Profile::STRICT;
+    profile.refuse_control_characters = true;
+    profile.refuse_bad_filters = true;
+    profile.max_user_properties = 10;
     for row in common::rows() {
         let taken = allocations(|| {
             let Ok(packet) = Packet::decode(&row.bytes, row.version, row.from) else {
@@ -53,15 +57,44 @@ fn no_vector_takes_memory_to_decode_or_encode() {
             out.clear();
             let _ = packet.encode(row.version, &mut out);
             touched += packet.fit(row.version, 10).is_some() as usize;
+            touched += packet.properties().map_or(0, touch);
             touched += match packet {
-                Packet::Subscribe(packet) => packet.subscriptions.iter().count() + touch(packet.properties),
-                Packet::Unsubscribe(packet) => packet.filters.iter().count() + touch(packet.properties),
-                Packet::Publish(packet) => touch(packet.properties),
-                Packet::Connack(packet) => touch(packet.properties),
-                _ => 0,
+                Packet::Connect(packet) => packet.will.map_or(0, |will| touch(will.properties)),
+                Packet::Publish(packet) => {
+                    out.clear();
+                    packet.encode_head(row.version, 1000, &mut out).is_ok().into()
+                }
+                Packet::Subscribe(packet) => packet.subscriptions.iter().count(),
+                Packet::Unsubscribe(packet) => packet.filters.iter().count(),
+                Packet::Suback(packet) => packet.codes.iter().count(),
+                Packet::Unsuback(packet) => packet.codes.iter().count(),
+                Packet::Connack(_) | Packet::Ack(_) | Packet::Disconnect(_) | Packet::Auth(_) => 1,
+                Packet::Pingreq | Packet::Pingresp => 1,
             };
+            seen |= 1 << (row.bytes[0] >> 4);
+            touched += usize::from(Packet::decode_with(&row.bytes, row.version, row.from, &profile).is_ok());
         });
         assert_eq!(taken, 0, "{}", row.place);
     }
     assert!(touched > 0);
+    assert_eq!(seen, 0xFFFE, "every type of packet there is");
+}
+
+#[test]
+fn whole_packets_pass_a_reader_without_memory() {
+    for row in common::rows().iter().filter(|row| row.from == Role::Server && row.verdict.starts_with("ok")) {
+        let mut whole = Reader::of_server(row.version, 1 << 24);
+        let taken = allocations(|| assert!(matches!(whole.read(&row.bytes).next(), Ok(Some(_))), "{}", row.place));
+        assert_eq!(taken, 0, "{}", row.place);
+        // In parts too, once the reader has been told to.
+        let mut streaming = Reader::of_server(row.version, 1 << 24).with_streaming(1 << 10);
+        let taken = allocations(|| {
+            let mut packets = streaming.read(&row.bytes);
+            while let Ok(Some(part)) = packets.next_part() {
+                assert!(matches!(part, Part::Packet(_) | Part::Head { .. } | Part::Payload { .. }));
+            }
+        });
+        // A head over the threshold is refused, with an error that is kept in the room that streaming has taken already.
+        assert_eq!(taken, 0, "{}", row.place);
+    }
 }
