@@ -60,7 +60,10 @@ fuzz_target!(|data: &[u8]| {
                 assert!(known::refused(peer, packet, version), "{peer:?} refuses {packet:?} at {version:?}: {why}");
             }
             (Err(error), Ok(theirs)) => {
-                assert!(known::lenient(peer, error.statement), "{peer:?} takes {theirs:?} at {version:?}: {error}");
+                assert!(
+                    known::lenient(peer, error.statement, frame, version),
+                    "{peer:?} takes {theirs:?} at {version:?}: {error}"
+                );
             }
         }
     }
