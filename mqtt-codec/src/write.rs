@@ -52,6 +52,20 @@ pub(crate) trait Sink {
         }
     }
 
+    /// A fixed header, and the length of the string behind it; the caller has seen to it that this is not over 65,535 bytes.
+    #[inline]
+    fn header_and_len(&mut self, first: u8, len: usize, string: &[u8]) {
+        let [a, b] = len_bytes(string);
+        match len {
+            ..0x80 => self.put(&[first, len as u8, a, b]),
+            0x80..0x4000 => self.put(&[first, len as u8 | 0x80, (len >> 7) as u8, a, b]),
+            _ => {
+                self.header(first, len);
+                self.put(&[a, b]);
+            }
+        }
+    }
+
     /// A string or Binary Data; the caller has seen to it that it is not over 65,535 bytes.
     ///
     /// v5 [MQTT-4.7.3-3], v4 [MQTT-4.7.3-3]: topic names and filters are not, by their types.

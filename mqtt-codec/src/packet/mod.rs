@@ -233,6 +233,13 @@ trait Body {
     fn first_byte(&self) -> u8;
     /// Writes all that stands behind the fixed header.
     fn write_body(&self, version: Version, sections: Sections, out: &mut impl Sink);
+
+    /// Writes all of it.
+    #[inline(always)]
+    fn write_whole(&self, version: Version, plan: Plan, out: &mut impl Sink) {
+        out.header(self.first_byte(), plan.body);
+        self.write_body(version, plan.sections, out);
+    }
 }
 
 #[inline(always)]
@@ -246,9 +253,7 @@ fn plan(packet: &impl Body, version: Version) -> Result<Plan, EncodeError> {
 
 #[inline(always)]
 fn write(packet: &impl Body, version: Version, plan: Plan, out: &mut impl BufMut) {
-    let mut out = Writer(out);
-    out.header(packet.first_byte(), plan.body);
-    packet.write_body(version, plan.sections, &mut out);
+    packet.write_whole(version, plan, &mut Writer(out));
 }
 
 /// A function of its own for each kind of packet.
@@ -331,6 +336,13 @@ impl Body for Publish<'_> {
     #[inline(always)]
     fn write_body(&self, version: Version, sections: Sections, out: &mut impl Sink) {
         self.write(version, sections, out);
+    }
+
+    /// The topic name comes first, and its length goes into the same write.
+    #[inline(always)]
+    fn write_whole(&self, version: Version, plan: Plan, out: &mut impl Sink) {
+        out.header_and_len(self.first_byte(), plan.body, self.topic_bytes());
+        self.write_behind_len(version, plan.sections, out);
     }
 }
 

@@ -2,7 +2,7 @@
 use super::{Packet, Sections, kind};
 use crate::profile::Leniency;
 use crate::read::{Cursor, Parsed};
-use crate::write::Sink;
+use crate::write::{Sink, len_bytes};
 use crate::{EncodeError, PacketId, Properties, Qos, Role, TopicName, Version, rules};
 use bytes::BufMut;
 
@@ -133,8 +133,20 @@ impl<'a> Publish<'a> {
     }
 
     #[inline(always)]
+    pub(super) fn topic_bytes(&self) -> &'a [u8] {
+        self.topic.map_or(&[], TopicName::as_bytes)
+    }
+
+    #[inline(always)]
     pub(super) fn write(&self, version: Version, sections: Sections, out: &mut impl Sink) {
-        out.binary(self.topic.map_or(&[], TopicName::as_bytes));
+        out.put(&len_bytes(self.topic_bytes()));
+        self.write_behind_len(version, sections, out);
+    }
+
+    /// All but the length of the topic name.
+    #[inline(always)]
+    pub(super) fn write_behind_len(&self, version: Version, sections: Sections, out: &mut impl Sink) {
+        out.put(self.topic_bytes());
         if let Some(id) = self.packet_id {
             out.u16(id.get());
         }

@@ -28,6 +28,7 @@ criterion_group! {
     name = benches;
     config = Criterion::default()
         .sample_size(20)
+        .nresamples(5_000)
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(1_000));
     targets = rows
