@@ -1,7 +1,7 @@
 //! The broker as its host sees it: bytes in, bytes out, decisions outside. Dispatches, decides nothing.
 use crate::connections::{Conn, ConnectionId, OpenError, Ready};
 use crate::core_state::Core;
-use crate::slots::Id;
+use crate::slots::{Id, grow};
 use crate::{
     Config, ConfigError, Decision, Event, LocalError, LocalId, Peer, Policy, Publication, Refusal, Stats, Ticket,
 };
@@ -65,6 +65,7 @@ impl<P: Policy> Broker<P> {
         core.count_connection(listener, true);
         let index = id.index as usize;
         if readers.len() <= index {
+            grow(readers, index + 1);
             readers.resize_with(index + 1, || None);
         }
         if let Some(place) = readers.get_mut(index) {

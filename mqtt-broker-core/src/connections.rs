@@ -14,6 +14,7 @@ use crate::rates::Metered;
 use crate::slots::Id;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 use mqtt_session::codec::OutBuf;
 use mqtt_session::{Connection, Instant, State, Transmit};
 
@@ -103,6 +104,15 @@ impl Paused {
     }
 }
 
+/// The publishers that wait for a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    /// Paused until it has sent enough.
+    pub(crate) list: Vec<Id>,
+    /// When to look whether it has stalled.
+    pub(crate) stall_at: Option<Instant>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub(crate) phase: Phase,
@@ -117,11 +127,8 @@ pub(crate) struct Conn {
     moved: u32,
     /// Its socket took nothing for too long: it pauses nobody any more.
     pub(crate) stalled: bool,
-    /// When to look whether it has stalled; set while publishers wait.
-    pub(crate) stall_at: Option<Instant>,
-    /// Connections paused until this one has sent enough.
-    #[allow(clippy::box_collection)] // few have any
-    pub(crate) waiters: Option<Box<Vec<Id>>>,
+    /// Who waits for it, if anybody does.
+    pub(crate) waiters: Option<Box<Waiters>>,
     /// How many connections this one waits for.
     pub(crate) waiting_on: u32,
     pub(crate) paused: Paused,
@@ -132,9 +139,9 @@ pub(crate) struct Conn {
     /// A group found its client less than ready.
     pub(crate) unready: bool,
     /// The decision it waits for.
-    pub(crate) ticket: Option<u64>,
-    /// Its deadline in the set.
-    pub(crate) wake: Option<Instant>,
+    pub(crate) ticket: Option<NonZeroU64>,
+    /// Its deadline in the set; `Instant::MAX` for none.
+    pub(crate) wake: Instant,
     pub(crate) transmit: bool,
     pub(crate) listed: bool,
     told: Read,
@@ -150,7 +157,6 @@ impl Conn {
             moved_at: now,
             moved: 0,
             stalled: false,
-            stall_at: None,
             waiters: None,
             waiting_on: 0,
             paused: Paused::default(),
@@ -158,7 +164,7 @@ impl Conn {
             generation: 0,
             unready: false,
             ticket: None,
-            wake: None,
+            wake: Instant::MAX,
             transmit: false,
             listed: false,
             told: Read::Read,

@@ -184,7 +184,7 @@ impl<P: Policy> Core<P> {
         match due {
             Due::Connection(id) => {
                 let Some(conn) = self.connections.get_mut(id) else { return };
-                conn.wake = None;
+                conn.wake = Instant::MAX;
                 let Some(connection) = conn.connection_mut() else { return };
                 let before_connect = connection.state() == State::Handshake;
                 if let Err(error) = connection.handle_timeout(now) {
@@ -245,11 +245,11 @@ impl<P: Policy> Core<P> {
         let has_output = connection.has_output();
         // A deadline that moved back is looked at when the old one comes: re-arming costs nothing.
         if let Some(at) = connection.poll_timeout()
-            && wake.is_none_or(|old| at < old)
+            && at < wake
         {
-            conn.wake = Some(at);
-            if let Some(old) = wake {
-                self.deadlines.clear(old, Due::Connection(id));
+            conn.wake = at;
+            if wake != Instant::MAX {
+                self.deadlines.clear(wake, Due::Connection(id));
             }
             self.deadlines.set(at, Due::Connection(id));
         }

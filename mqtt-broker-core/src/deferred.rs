@@ -6,6 +6,7 @@ use crate::wills::DueWill;
 use crate::{Decision, Limit, LocalId, NewMessage, NewSubscription, Policy, Ticket};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 use mqtt_session::codec::{ReasonCode, SubscribeOptions};
 use mqtt_session::topic::TopicFilterBuf;
 use mqtt_session::{AckToken, Instant, Publication, RequestToken};
@@ -120,7 +121,7 @@ impl<P: Policy> Core<P> {
         if let Some(connection) = from
             && let Some(conn) = self.connections.get_mut(connection)
         {
-            conn.ticket = Some(serial);
+            conn.ticket = NonZeroU64::new(serial);
             self.pause(now, connection, |paused| paused.policy = true);
         }
     }

@@ -339,10 +339,11 @@ impl<P: Policy> Core<P> {
         if closing || conn.stalled || conn.unsent() <= self.config.high_water {
             return;
         }
-        conn.waiters.get_or_insert_default().push(publisher);
-        if conn.stall_at.is_none() {
+        let waiters = conn.waiters.get_or_insert_default();
+        waiters.list.push(publisher);
+        if waiters.stall_at.is_none() {
             let at = now + self.config.stall_after;
-            conn.stall_at = Some(at);
+            waiters.stall_at = Some(at);
             self.deadlines.set(at, Due::Stall(target));
         }
         if let Some(waiter) = self.connections.get_mut(publisher) {
@@ -354,11 +355,11 @@ impl<P: Policy> Core<P> {
     /// Those who waited for this connection go on.
     pub(crate) fn release_waiters(&mut self, now: Instant, id: Id) {
         let Some(conn) = self.connections.get_mut(id) else { return };
-        let waiters = conn.waiters.take();
-        if let Some(at) = conn.stall_at.take() {
+        let Some(waiters) = conn.waiters.take() else { return };
+        if let Some(at) = waiters.stall_at {
             self.deadlines.clear(at, Due::Stall(id));
         }
-        for waiter in waiters.into_iter().flat_map(|waiters| *waiters) {
+        for waiter in waiters.list {
             let Some(conn) = self.connections.get_mut(waiter) else { continue };
             conn.waiting_on = conn.waiting_on.saturating_sub(1);
             if conn.waiting_on == 0 {
@@ -371,10 +372,11 @@ impl<P: Policy> Core<P> {
     pub(crate) fn look_for_stall(&mut self, now: Instant, id: Id) {
         let stall_after = self.config.stall_after;
         let Some(conn) = self.connections.get_mut(id) else { return };
-        conn.stall_at = None;
+        let Some(waiters) = &mut conn.waiters else { return };
+        waiters.stall_at = None;
         let next = conn.moved_at + stall_after;
         if next > now {
-            conn.stall_at = Some(next);
+            waiters.stall_at = Some(next);
             self.deadlines.set(next, Due::Stall(id));
             return;
         }

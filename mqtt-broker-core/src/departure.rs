@@ -55,14 +55,15 @@ impl<P: Policy> Core<P> {
         }
         conn.flush_goodbye(now);
         let phase = core::mem::replace(&mut conn.phase, Phase::Closing);
-        if let Some(at) = conn.wake.take() {
-            self.deadlines.clear(at, Due::Connection(id));
+        let wake = core::mem::replace(&mut conn.wake, Instant::MAX);
+        if wake != Instant::MAX {
+            self.deadlines.clear(wake, Due::Connection(id));
         }
         if let Some(at) = conn.meter.take().and_then(|metered| metered.until) {
             self.deadlines.clear(at, Due::Rate(id));
         }
         if let Some(ticket) = conn.ticket.take() {
-            self.forget_ticket(ticket);
+            self.forget_ticket(ticket.get());
         }
         if let Phase::Deciding(connection, _) | Phase::Live(connection, _) = &phase
             && connection.authentication_method().is_some()
@@ -147,7 +148,7 @@ impl<P: Policy> Core<P> {
         self.release_waiters(now, id);
         let Some(conn) = self.connections.remove(id) else { return };
         self.count_connection(conn.peer.listener, false);
-        if let Some(at) = conn.stall_at {
+        if let Some(at) = conn.waiters.and_then(|waiters| waiters.stall_at) {
             self.deadlines.clear(at, Due::Stall(id));
         }
     }

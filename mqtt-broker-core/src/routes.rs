@@ -1,6 +1,7 @@
 //! Which sessions want a message: the subscription trie, and the merging of overlapping subscriptions.
 use crate::Overlap;
 use crate::retained::Wanted;
+use crate::slots::grow;
 use alloc::vec::Vec;
 use mqtt_session::codec::{Qos, SubscribeOptions};
 use mqtt_session::topic::{Full, HashSeed, SubscriptionTrie, TopicFilter, TopicName};
@@ -84,8 +85,8 @@ pub(crate) struct Routes {
     trie: SubscriptionTrie<u32, Subscription>,
     /// By client: the serial of the last message that reached it and its place in the target list, so that a second
     /// matching subscription is merged without a search.
-    marks: Vec<(u64, u32)>,
-    serial: u64,
+    marks: Vec<(u32, u32)>,
+    serial: u32,
     /// How many entries are groups.
     groups: usize,
 }
@@ -115,6 +116,7 @@ impl Routes {
         }
         let places = client as usize + 1;
         if self.marks.len() < places {
+            grow(&mut self.marks, places);
             self.marks.resize(places, (0, 0));
         }
         // v5 [MQTT-3.8.4-3] v4 [MQTT-3.8.4-3]: an identical filter replaces what was there.
@@ -152,7 +154,11 @@ impl Routes {
     /// Finds who gets a copy of a message on `name` that `origin` published: one copy per session, or per subscription.
     pub(crate) fn find(&mut self, name: TopicName<'_>, origin: Option<u32>, overlap: Overlap, targets: &mut Targets) {
         targets.clear();
-        self.serial += 1;
+        self.serial = self.serial.wrapping_add(1);
+        if self.serial == 0 {
+            // once in 4,294,967,296 messages
+            (self.serial, self.marks) = (1, alloc::vec![(0, 0); self.marks.len()]);
+        }
         let (serial, marks) = (self.serial, &mut self.marks);
         self.trie.lookup(name, |client, subscription| {
             // v5 [MQTT-3.8.3-3]: no local is by client, whichever connection it had when it published.

@@ -112,6 +112,14 @@ impl<T> Slots<T> {
     }
 }
 
+/// Makes room for `len` values: an eighth more than there are, so that a large table has little room unused.
+pub(crate) fn grow<T>(table: &mut Vec<T>, len: usize) {
+    if len > table.capacity() {
+        let more = len.saturating_sub(table.len()).max(table.len() / 8).max(8);
+        table.reserve_exact(more);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
