@@ -40,7 +40,7 @@ fn a_flag_that_is_not_understood_is_refused_and_named() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    for flag in ["--config", "--password-file"] {
+    for flag in ["--config", "--password-file", "--acl-file"] {
         let (code, said) = refused(&[flag, "/nowhere/at-all", "--listen", "127.0.0.1:0"]);
         assert_eq!(code, 2, "{said}");
         assert!(said.contains("/nowhere/at-all"), "{said}");
@@ -157,6 +157,27 @@ fn anonymous_clients_beside_a_password_file_have_to_be_written_out() {
     let (_broker, address) = Program::serve(BROKER, &["--config", config.to_str().unwrap()]);
     assert_eq!(answer(address, None), [0x20, 2, 0, 0]);
     assert_eq!(answer(address, Some(("ada", "two"))), [0x20, 2, 0, 4], "who names a user is checked");
+}
+
+#[test]
+fn the_file_of_rules_says_who_may_do_what() {
+    for (text, what) in [("# nothing\n", "there is nothing in it"), ("topic read a\nalow b\n", "line 2: ")] {
+        let path = file("bad-acl", text); // S11
+        let (code, said) = refused(&["--acl-file", path.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+        assert!(code == 2 && said.contains(what), "{said}");
+    }
+    let path = file("acl", "pattern readwrite of/%c/#\ntopic read news\n");
+    let (_broker, address) = Program::serve(BROKER, &["--acl-file", path.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    let mut client = Client::open(address);
+    assert_eq!(client.send(&connect(4, "c", None)).packet(), [0x20, 2, 0, 0]);
+    // own topics, those of another client, what everybody may read
+    for (filter, code) in [("of/c/#", 0), ("of/d/#", 0x80), ("news", 0)] {
+        let mut subscribe = vec![0x82, filter.len() as u8 + 5, 0, 1, 0, filter.len() as u8];
+        subscribe.extend(filter.bytes().chain([0]));
+        assert_eq!(client.send(&subscribe).packet(), [0x90, 3, 0, 1, code], "{filter}");
+    }
+    client.send(b"\x30\x07\x00\x04newsx\x30\x08\x00\x06of/c/1");
+    assert_eq!(client.packet(), b"\x30\x08\x00\x06of/c/1");
 }
 
 #[test]

@@ -1,66 +1,41 @@
 //! Who may connect: the broker's policy, and the thread that checks passwords so that the loop never waits for one.
 
 use crate::Failure;
-use crate::passwords::Passwords;
 use mio::Waker;
-use mqtt_broker_core::topic::TopicFilter;
-use mqtt_broker_core::{
-    ClientInfo, ConnectRequest, Decision, Policy, PublishRequest, ReceiveRequest, SubscribeRequest, Ticket,
-    UnsubscribeRequest,
-};
+use mqtt_broker_core::{Acl, ConnectRequest, Decision, Passwords, Ticket, Verify};
 use mqtt_codec::ReasonCode;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 
 /// Passwords that may wait to be checked. At tens of milliseconds each, more would be denied as too late anyway.
 const WAITING: usize = 128;
 
-/// The policy: whoever is let in may publish and subscribe to everything.
-pub(crate) struct Accounts {
-    /// By number of the listener: whether clients that name no user are let in.
+/// The policy: whoever is let in may do what the rules say.
+pub(crate) type Accounts = mqtt_broker_core::Accounts<Door>;
+
+/// Who looks at those that name a user.
+pub(crate) struct Door {
+    /// By number of the listener: whether anybody is let in.
     anonymous: Vec<bool>,
     /// There is one when there is a password file.
     verifier: Option<Verifier>,
 }
 
-impl Accounts {
-    /// Lets in those who name no user on the listeners that `anonymous` says, and those whom the verifier knows.
-    pub(crate) fn new(anonymous: Vec<bool>, verifier: Option<Verifier>) -> Self {
-        Self { anonymous, verifier }
-    }
+/// Lets in those who name no user on the listeners that `anonymous` says, and those whom the verifier knows.
+pub(crate) fn accounts(acl: Acl, anonymous: Vec<bool>, verifier: Option<Verifier>) -> Accounts {
+    let open: Vec<u32> = (0..).zip(&anonymous).filter(|(_, open)| **open).map(|(listener, _)| listener).collect();
+    let accounts = Accounts::new(acl, Door { anonymous, verifier });
+    open.into_iter().fold(accounts, Accounts::allow_anonymous_on)
 }
 
-impl Policy for Accounts {
-    fn connect(&mut self, request: &ConnectRequest<'_>) -> Decision {
+impl Verify for Door {
+    fn verify(&mut self, request: &ConnectRequest<'_>) -> Decision {
         let listener = request.client.peer.listener as usize;
-        if request.client.peer.identity.is_some() {
-            return Decision::Allow; // its certificate was checked
-        }
         match (request.client.user_name, &self.verifier) {
             (Some(user), Some(verifier)) => verifier.check(user, request),
-            // no user is named, or there is nothing to check a user against
-            (None, _) | (Some(_), None) if self.anonymous.get(listener) == Some(&true) => Decision::Allow,
-            (None, _) | (Some(_), None) => Decision::Deny(ReasonCode::NOT_AUTHORIZED),
+            // there is nothing to check a user against
+            _ if self.anonymous.get(listener) == Some(&true) => Decision::Allow,
+            _ => Decision::Deny(ReasonCode::NOT_AUTHORIZED),
         }
-    }
-
-    fn publish(&mut self, _: &PublishRequest<'_>) -> Decision {
-        Decision::Allow
-    }
-
-    fn subscribe(&mut self, _: &SubscribeRequest<'_>) -> Decision {
-        Decision::Allow
-    }
-
-    fn unsubscribe(&mut self, _: &UnsubscribeRequest<'_>) -> Decision {
-        Decision::Allow
-    }
-
-    fn receives_all(&mut self, _: &ClientInfo<'_>, _: TopicFilter<'_>) -> bool {
-        true
-    }
-
-    fn receive(&mut self, _: &ReceiveRequest<'_>) -> bool {
-        true
     }
 }
 
@@ -112,7 +87,7 @@ impl Verifier {
 fn check_all(passwords: &Passwords, todo: &Receiver<Job>, done: &Sender<Verdict>, waker: &Waker) {
     for Job { ticket, user, password } in todo {
         // unknown user and wrong password get the same answer after the same work
-        let decision = match passwords.verify(&user, &password) {
+        let decision = match passwords.matches(&user, &password) {
             true => Decision::Allow,
             false => Decision::Deny(ReasonCode::BAD_USER_NAME_OR_PASSWORD),
         };

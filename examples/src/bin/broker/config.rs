@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) listeners: Vec<Listener>,
     /// Who may connect.
     pub(crate) password_file: Option<PathBuf>,
+    /// Who may do what; without one, everybody who is let in may do everything.
+    pub(crate) acl_file: Option<PathBuf>,
     /// What is written about clients without a password; listeners may say otherwise.
     pub(crate) allow_anonymous: Option<bool>,
     /// What is logged.
@@ -111,7 +113,7 @@ impl Settings {
         let mut settings =
             Self::parse(&text).map_err(|error| Failure::Usage(format!("{}, {error}", path.display())))?;
         if let Some(folder) = path.parent() {
-            if let Some(file) = &mut settings.password_file {
+            for file in [&mut settings.password_file, &mut settings.acl_file].into_iter().flatten() {
                 *file = folder.join(&*file);
             }
             settings
@@ -159,6 +161,7 @@ struct File {
     #[serde(deserialize_with = "listeners")]
     listen: Vec<Listen>,
     password_file: Option<PathBuf>,
+    acl_file: Option<PathBuf>,
     allow_anonymous: Option<bool>,
     log_level: LogLevel,
     limits: Limits,
@@ -170,6 +173,7 @@ impl Default for File {
         Self {
             listen: vec![Listen(Listener::new(Address::Tcp((Ipv4Addr::LOCALHOST, 1883).into())))],
             password_file: None,
+            acl_file: None,
             allow_anonymous: None,
             log_level: LogLevel::Info,
             limits: Limits::default(),
@@ -186,6 +190,7 @@ impl File {
         Settings {
             listeners: self.listen.into_iter().map(|Listen(listener)| listener).collect(),
             password_file: self.password_file,
+            acl_file: self.acl_file,
             allow_anonymous: self.allow_anonymous,
             log_level: self.log_level.into(),
             core,
@@ -453,8 +458,9 @@ mod tests {
     #[test]
     fn the_documented_defaults_are_the_defaults() {
         let mut settings = Settings::parse(&with_defaults_written_out()).unwrap();
-        // these three have no default that could be written: the examples stand for them
+        // these four have no default that could be written: the examples stand for them
         assert_eq!(settings.password_file.take(), Some(PathBuf::from("passwords")));
+        assert_eq!(settings.acl_file.take(), Some(PathBuf::from("acl")));
         assert_eq!(settings.allow_anonymous.take(), Some(false));
         assert_eq!(settings.core.server.maximum_keep_alive.take(), Some(3600));
         assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));

@@ -13,13 +13,12 @@ mod proxy;
 mod signals;
 mod transport;
 
-use auth::{Accounts, Verifier};
+use auth::Verifier;
 use clap::{Parser, Subcommand};
 use config::{Address, Listener, Settings};
 use event_loop::{EventLoop, Watch};
-use mqtt_broker_core::Broker;
+use mqtt_broker_core::{Acl, Broker};
 use mqtt_topic::HashSeed;
-use passwords::Passwords;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -41,6 +40,9 @@ struct Flags {
     /// Who may connect: lines `user:hash`, written by `broker passwd`; replaces that of the configuration file
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// Who may do what: lines `user`, `topic` and `pattern` as in mosquitto's; replaces that of the configuration file
+    #[arg(long, value_name = "FILE")]
+    acl_file: Option<PathBuf>,
     /// Log warnings and errors only
     #[arg(short, long)]
     quiet: bool,
@@ -96,7 +98,8 @@ fn main() -> ExitCode {
 
 fn serve(flags: &Flags) -> Result<(), Failure> {
     let settings = settings(flags)?;
-    let passwords = settings.password_file.as_deref().map(Passwords::load).transpose()?;
+    let passwords = settings.password_file.as_deref().map(passwords::load).transpose()?;
+    let rules = settings.acl_file.as_deref().map(passwords::load_rules).transpose()?;
     logging::start(settings.log_level);
 
     let mut watch = Watch::new()?;
@@ -104,14 +107,14 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
     for listener in &settings.listeners {
         bound.push(watch.listen(listener)?);
     }
-    warn_about_doors(&settings, &bound, passwords.as_ref());
+    warn_about_doors(&settings, &bound);
 
     let (verifier, verdicts) = match passwords {
         Some(passwords) => Some(Verifier::start(passwords, watch.waker()?)?).unzip(),
         None => (None, None),
     };
     let anonymous = settings.listeners.iter().map(|listener| settings.lets_anybody_in(listener)).collect();
-    let accounts = Accounts::new(anonymous, verifier);
+    let accounts = auth::accounts(rules.unwrap_or_else(Acl::allow_all), anonymous, verifier);
     let packet_size = settings.core.server.maximum_packet_size as usize;
     let broker =
         Broker::new(settings.core, accounts, HashSeed::random()).map_err(|error| Failure::Usage(error.to_string()))?;
@@ -132,6 +135,9 @@ fn settings(flags: &Flags) -> Result<Settings, Failure> {
     if let Some(path) = &flags.password_file {
         settings.password_file = Some(path.clone());
     }
+    if let Some(path) = &flags.acl_file {
+        settings.acl_file = Some(path.clone());
+    }
     match (flags.quiet, flags.verbose) {
         (true, _) => settings.log_level = tracing::Level::WARN,
         (_, true) => settings.log_level = tracing::Level::DEBUG,
@@ -142,20 +148,14 @@ fn settings(flags: &Flags) -> Result<Settings, Failure> {
 }
 
 /// Says which listeners let in nobody, or anybody from anywhere: neither is likely to be meant.
-fn warn_about_doors(settings: &Settings, bound: &[Address], passwords: Option<&Passwords>) {
+fn warn_about_doors(settings: &Settings, bound: &[Address]) {
     for (listener, address) in settings.listeners.iter().zip(bound) {
         let anybody = settings.lets_anybody_in(listener);
         if anybody && !address.is_local() {
             warn!("{address} is no loopback address and lets anybody in (allow_anonymous = true)");
         }
-        match passwords {
-            None if !anybody => {
-                warn!("{address} refuses everybody: there is no password file, and allow_anonymous is not true")
-            }
-            Some(passwords) if !anybody && passwords.is_empty() => {
-                warn!("{address} refuses everybody: there is nobody in the password file")
-            }
-            _ => {}
+        if !anybody && settings.password_file.is_none() {
+            warn!("{address} refuses everybody: there is no password file, and allow_anonymous is not true");
         }
     }
 }
