@@ -5,7 +5,6 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
-use mqtt_session::codec::Version;
 use mqtt_session::topic::{TopicFilter, TopicName};
 
 /// What users, and clients that name none, may publish and receive.
@@ -142,13 +141,13 @@ impl Acl {
 
     /// Is there anything that it may receive by `filter`, shared or not?
     pub fn may_subscribe(&mut self, client: &ClientInfo<'_>, filter: TopicFilter<'_>) -> bool {
-        let asked = matched_by(client, filter);
+        let asked = plain(filter);
         self.judge(client, Access::Read, |filter| filter.overlaps(asked), |filter| filter.covers(asked))
     }
 
     /// May it receive all that `filter` could bring? `false` also where only several rules together allow it.
     pub fn may_receive_all(&mut self, client: &ClientInfo<'_>, filter: TopicFilter<'_>) -> bool {
-        let asked = matched_by(client, filter);
+        let asked = plain(filter);
         self.judge(client, Access::Read, |filter| filter.covers(asked), |filter| filter.overlaps(asked))
     }
 
@@ -235,9 +234,4 @@ impl Rule {
         }
         TopicFilter::new(scratch).ok()
     }
-}
-
-/// What a subscription brings: before 5.0 nothing is shared.
-fn matched_by<'a>(client: &ClientInfo<'_>, filter: TopicFilter<'a>) -> TopicFilter<'a> {
-    if client.version == Version::V5 { plain(filter) } else { filter }
 }

@@ -106,8 +106,6 @@ fn a_filter_is_granted_for_what_it_may_bring() {
         let answers = (acl.may_subscribe(&client, filter(text)), acl.may_receive_all(&client, filter(text)));
         assert_eq!(answers, (some, all), "{text}");
     }
-    let old = ClientInfo::new("c", Some("ada"), &peer, Version::V311);
-    assert!(!acl.may_subscribe(&old, filter("$share/g/home/attic/#")), "before 5.0 it is a topic like any other");
 }
 
 #[test]
