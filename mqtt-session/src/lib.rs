@@ -10,6 +10,9 @@
 //! | what is asked | [`Connection::accept`], [`Connection::acknowledge`], [`Connection::publish`], [`Connection::deliver`], .. |
 //! | what goes out | [`Connection::poll_transmit`] |
 //! | when to come back | [`Connection::poll_timeout`], [`Connection::handle_timeout`] |
+//! | what was agreed on | [`Connection::terms`] |
+//! | the same for a client, with owned events | [`Client`], [`ClientEvent`] |
+//! | what goes on without a connection | [`Session::publish`], [`Session::deliver`], [`Backoff`] |
 //!
 //! **Acknowledgements are the host's.** A server's end never acknowledges by itself: PUBACK, PUBREC, PUBCOMP, SUBACK and UNSUBACK
 //! wait for the host, which may have something to store first; the answers leave in the order of arrival. A client's end
