@@ -204,3 +204,28 @@ fn a_client_that_ignores_receive_maximum_is_borne_as_far_as_the_tolerance_goes()
         assert_eq!(world.received(client).last().unwrap(), "DISCONNECT 0x93");
     }
 }
+
+#[test]
+fn topics_that_come_again_are_sent_by_an_alias_where_that_is_asked_for() {
+    for (offered, asked) in [(2, 2), (0, 2), (2, 0)] {
+        let mut world = World::configured(|config| config.server.topic_alias_maximum_outgoing = offered);
+        let takes = [Property::TopicAliasMaximum(asked)];
+        let sub = world.join_with(Version::V5, "sub", |connect| {
+            if asked > 0 {
+                connect.properties = Properties::from_slice(&takes);
+            }
+        });
+        world.subscribe(sub, "#", Qos::AtMostOnce);
+        let client = world.join(Version::V311, "c");
+        let sizes = [(); 4].map(|()| {
+            world.publish(client, "a/rather/long/topic/name", "x", Qos::AtMostOnce);
+            world.received_bytes(sub).len()
+        });
+        let last = sizes[3];
+        if offered > 0 && asked > 0 {
+            assert!(last < 12, "{sizes:?}");
+        } else {
+            assert_eq!(sizes, [sizes[0]; 4]);
+        }
+    }
+}
