@@ -56,6 +56,19 @@ fn nobody(c: &mut Criterion) {
     group.finish();
 }
 
+fn shared(c: &mut Criterion) {
+    let mut group = c.benchmark_group("one to a group of 100, 64 B");
+    group.throughput(Throughput::Elements(1));
+    let mut bench = Bench::new();
+    for n in 0..100 {
+        bench.client(&format!("to{n}"), &["$share/g/bench/+".into()], Qos::AtMostOnce);
+    }
+    let from = bench.client("from", &[], Qos::AtMostOnce);
+    let message = publish("bench/a", Qos::AtMostOnce);
+    group.bench_function("AtMostOnce", |b| b.iter(|| bench.input(from, &message)));
+    group.finish();
+}
+
 fn fan_out(c: &mut Criterion) {
     let mut group = c.benchmark_group("one to 1,000, 64 B");
     group.throughput(Throughput::Elements(1_000));
@@ -84,5 +97,5 @@ fn mixed(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, one_to_one, in_one_piece, nobody, fan_out, mixed);
+criterion_group!(benches, one_to_one, in_one_piece, nobody, shared, fan_out, mixed);
 criterion_main!(benches);

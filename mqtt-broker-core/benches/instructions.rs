@@ -11,7 +11,7 @@ use scene::{Bench, ack, mixed_filters, publish};
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let [name, count] = words.as_slice() else {
-        println!("scenes: pairs pairs1 pairs2 batch nobody fan mixed, and how often");
+        println!("scenes: pairs pairs1 pairs2 batch nobody fan group mixed, and how often");
         return;
     };
     let count: usize = count.parse().unwrap();
@@ -61,6 +61,14 @@ fn main() {
             let from = bench.client("from", &[], Qos::AtMostOnce);
             let message = publish("bench/a", Qos::AtMostOnce);
             (0..count / 1_000).for_each(|_| bench.input(from, &message));
+        }
+        "group" => {
+            for n in 0..100 {
+                bench.client(&format!("to{n}"), &["$share/g/bench/+".into()], Qos::AtMostOnce);
+            }
+            let from = bench.client("from", &[], Qos::AtMostOnce);
+            let message = publish("bench/a", Qos::AtMostOnce);
+            (0..count).for_each(|_| bench.input(from, &message));
         }
         "mixed" => {
             for n in 0..1_000 {

@@ -30,6 +30,7 @@ mod rights;
 
 mod sessions;
 mod shared;
+mod shared_storm;
 mod storm;
 mod subscribing;
 mod wills;

@@ -231,3 +231,42 @@ fn retain_handling_decides_what_a_subscribe_brings() {
         }
     }
 }
+
+#[test]
+fn nothing_is_lost_or_doubled_while_a_subscription_is_being_replaced() {
+    // v5 [MQTT-3.8.4-4]
+    for filters in [["a", "a"], ["a", "$share/g/a"]] {
+        let mut world = World::new();
+        let window = [Property::ReceiveMaximum(2)];
+        let client = world.join_with(Version::V5, "c", |connect| connect.properties = Properties::from_slice(&window));
+        let publisher = world.join(Version::V5, "pub");
+        let filter = filters[1];
+        let mut got = Vec::new();
+        for n in 0..12u32 {
+            // replaced with another identifier, some messages in flight and some waiting
+            let options = SubscribeOptions {
+                qos: if n % 3 == 0 { Qos::ExactlyOnce } else { Qos::AtLeastOnce },
+                retain_handling: RetainHandling::Never,
+                ..Default::default()
+            };
+            let lines = world.subscribe_with(client, filter, options, &[Property::SubscriptionIdentifier(n + 1)]);
+            got.extend(lines);
+            world.publish(publisher, "a", &n.to_string(), Qos::AtLeastOnce);
+            got.extend(world.received(client));
+            if n % 4 == 3 {
+                for id in n - 2..n {
+                    world.ack(client, mqtt_broker_core::codec::AckKind::Puback, u16::try_from(id / 2).unwrap().max(1));
+                }
+                got.extend(world.received(client));
+            }
+        }
+        for id in 1..=12 {
+            world.ack(client, mqtt_broker_core::codec::AckKind::Puback, id);
+            got.extend(world.received(client));
+        }
+        let published: Vec<_> = got.iter().filter(|line| line.starts_with("PUBLISH")).collect();
+        let expected: Vec<_> = (0..12).map(|n| format!("PUBLISH a {n} q1 id{} sub{}", n + 1, n + 1)).collect();
+        assert_eq!(published, expected.iter().collect::<Vec<_>>(), "{filter}");
+        assert_eq!(world.broker.stats().queued_bytes, 0);
+    }
+}
