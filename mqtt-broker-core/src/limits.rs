@@ -56,8 +56,29 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 18] = [
+        Self::Connections,
+        Self::Handshakes,
+        Self::ConnectTimeout,
+        Self::ConnectionRate,
+        Self::Banned,
+        Self::Bans,
+        Self::Flapping,
+        Self::Admission,
+        Self::MessageRate,
+        Self::ByteRate,
+        Self::ClientId,
+        Self::Sessions,
+        Self::Subscriptions,
+        Self::SubscriptionsTotal,
+        Self::HeldBytes,
+        Self::Retained,
+        Self::RetainedPayload,
+        Self::TopicLevels,
+    ];
     /// How many there are.
-    pub(crate) const COUNT: usize = Self::TopicLevels as usize + 1;
+    pub(crate) const COUNT: usize = Self::ALL.len();
 }
 
 impl<P: Policy> Core<P> {

@@ -4,6 +4,7 @@ use crate::Failure;
 use mio::Waker;
 use mqtt_broker_core::{Acl, ConnectRequest, Decision, Passwords, Ticket, Verify};
 use mqtt_codec::ReasonCode;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 
 /// Passwords that may wait to be checked. At tens of milliseconds each, more would be denied as too late anyway.
@@ -60,7 +61,7 @@ struct Job {
 
 impl Verifier {
     /// Starts the thread. Verdicts come out of the receiver; `waker` says that there is one.
-    pub(crate) fn start(passwords: Passwords, waker: Waker) -> Result<(Self, Receiver<Verdict>), Failure> {
+    pub(crate) fn start(passwords: Passwords, waker: Arc<Waker>) -> Result<(Self, Receiver<Verdict>), Failure> {
         let (jobs, todo) = sync_channel(WAITING);
         let (done, verdicts) = channel();
         std::thread::Builder::new()

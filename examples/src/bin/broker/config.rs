@@ -25,10 +25,45 @@ pub(crate) struct Settings {
     pub(crate) acl_file: Option<PathBuf>,
     /// What is written about clients without a password; listeners may say otherwise.
     pub(crate) allow_anonymous: Option<bool>,
+    /// Where the program is looked after.
+    pub(crate) admin: Option<Admin>,
     /// What is logged.
     pub(crate) log_level: tracing::Level,
     /// Everything the broker itself decides by.
     pub(crate) core: Config,
+}
+
+/// The listener for `/metrics` and `/healthz`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, try_from = "AdminTable")]
+pub(crate) struct Admin {
+    /// Where.
+    pub(crate) address: SocketAddr,
+    /// What who asks must show.
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdminTable {
+    address: String,
+    token: Option<String>,
+}
+
+impl TryFrom<AdminTable> for Admin {
+    type Error = String;
+    fn try_from(AdminTable { address, token }: AdminTable) -> Result<Self, String> {
+        let Ok(address) = address.parse::<SocketAddr>() else {
+            return Err(format!("`{address}` is no IP address with a port, such as 127.0.0.1:9883"));
+        };
+        if token.as_deref() == Some("") {
+            return Err("`token` is empty".into());
+        }
+        if token.is_none() && !address.ip().to_canonical().is_loopback() {
+            return Err(format!("`{address}` is no loopback address: it needs a `token`"));
+        }
+        Ok(Self { address, token })
+    }
 }
 
 /// A socket to listen on.
@@ -163,6 +198,7 @@ struct File {
     password_file: Option<PathBuf>,
     acl_file: Option<PathBuf>,
     allow_anonymous: Option<bool>,
+    admin: Option<Admin>,
     log_level: LogLevel,
     limits: Limits,
     offer: Offer,
@@ -175,6 +211,7 @@ impl Default for File {
             password_file: None,
             acl_file: None,
             allow_anonymous: None,
+            admin: None,
             log_level: LogLevel::Info,
             limits: Limits::default(),
             offer: Offer::default(),
@@ -192,6 +229,7 @@ impl File {
             password_file: self.password_file,
             acl_file: self.acl_file,
             allow_anonymous: self.allow_anonymous,
+            admin: self.admin,
             log_level: self.log_level.into(),
             core,
         }
@@ -458,10 +496,11 @@ mod tests {
     #[test]
     fn the_documented_defaults_are_the_defaults() {
         let mut settings = Settings::parse(&with_defaults_written_out()).unwrap();
-        // these four have no default that could be written: the examples stand for them
+        // these have no default that could be written: the examples stand for them
         assert_eq!(settings.password_file.take(), Some(PathBuf::from("passwords")));
         assert_eq!(settings.acl_file.take(), Some(PathBuf::from("acl")));
         assert_eq!(settings.allow_anonymous.take(), Some(false));
+        assert_eq!(settings.admin.take().map(|admin| admin.address.port()), Some(9883));
         assert_eq!(settings.core.server.maximum_keep_alive.take(), Some(3600));
         assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
     }

@@ -5,6 +5,7 @@
 //! that may hold more stays in a list of ours, and has its next read after everybody else had theirs.
 
 use crate::Failure;
+use crate::admin::Question;
 use crate::auth::{Accounts, Verdict};
 use crate::config::{Address, Listener};
 use crate::connections::{Connection, Connections, Phase, Sent};
@@ -20,6 +21,7 @@ use mqtt_codec::OutBuf;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 use tracing::{info, warn};
@@ -48,6 +50,7 @@ pub(crate) struct Watch {
     poll: Poll,
     listeners: Listeners,
     signals: Signals,
+    waker: Arc<Waker>,
 }
 
 impl Watch {
@@ -56,7 +59,9 @@ impl Watch {
         let poll = Poll::new().map_err(|error| Failure::Runtime(format!("cannot watch sockets: {error}")))?;
         let signals = Signals::watch(poll.registry(), STOP, RELOAD)
             .map_err(|error| Failure::Runtime(format!("cannot catch signals: {error}")))?;
-        Ok(Self { poll, listeners: Listeners::default(), signals })
+        let waker = Waker::new(poll.registry(), WAKER)
+            .map_err(|error| Failure::Runtime(format!("cannot make a waker: {error}")))?;
+        Ok(Self { poll, listeners: Listeners::default(), signals, waker: Arc::new(waker) })
     }
 
     /// Opens a listener; returns the address it really has.
@@ -66,10 +71,18 @@ impl Watch {
     }
 
     /// What another thread ends the loop's sleep with.
-    pub(crate) fn waker(&self) -> Result<Waker, Failure> {
-        Waker::new(self.poll.registry(), WAKER)
-            .map_err(|error| Failure::Runtime(format!("cannot make a waker: {error}")))
+    pub(crate) fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
     }
+}
+
+/// What other threads have for the loop; each wakes it.
+#[derive(Default)]
+pub(crate) struct Others {
+    /// Decisions on requests that the broker deferred.
+    pub(crate) verdicts: Option<Receiver<Verdict>>,
+    /// Somebody asks how the broker is.
+    pub(crate) questions: Option<Receiver<Question>>,
 }
 
 /// The loop with all it holds.
@@ -77,7 +90,7 @@ pub(crate) struct EventLoop {
     poll: Poll,
     listeners: Listeners,
     _signals: Signals,
-    verdicts: Option<Receiver<Verdict>>,
+    asked: Others,
     broker: Broker<Accounts>,
     connections: Connections,
     /// The token of the connection with index 0.
@@ -99,19 +112,14 @@ pub(crate) struct EventLoop {
 }
 
 impl EventLoop {
-    /// A loop around `broker`; `verdicts` are decisions on requests it deferred.
-    pub(crate) fn new(
-        watch: Watch,
-        broker: Broker<Accounts>,
-        verdicts: Option<Receiver<Verdict>>,
-        packet_size: usize,
-    ) -> Self {
+    /// A loop around `broker`.
+    pub(crate) fn new(watch: Watch, broker: Broker<Accounts>, asked: Others, packet_size: usize) -> Self {
         Self {
             first_connection: FIRST + watch.listeners.len(),
             poll: watch.poll,
             listeners: watch.listeners,
             _signals: watch.signals,
-            verdicts,
+            asked,
             broker,
             connections: Connections::default(),
             started: std::time::Instant::now(),
@@ -185,7 +193,7 @@ impl EventLoop {
     /// Takes down what the selector says; nothing is read or written yet.
     fn note(&mut self, now: Instant, event: &Event) {
         match event.token() {
-            WAKER => self.decide(now),
+            WAKER => self.hear(now),
             STOP => self.stop(now),
             RELOAD => self.listeners.reload(),
             Token(token) if token < self.first_connection => self.listeners.somebody_waits(token - FIRST),
@@ -205,13 +213,13 @@ impl EventLoop {
         }
     }
 
-    /// Hands the broker the decisions it waits for.
-    fn decide(&mut self, now: Instant) {
-        let Some(verdicts) = &self.verdicts else {
-            return;
-        };
-        for Verdict { ticket, decision } in verdicts.try_iter() {
+    /// Takes what other threads have for it.
+    fn hear(&mut self, now: Instant) {
+        for Verdict { ticket, decision } in self.asked.verdicts.iter().flat_map(Receiver::try_iter) {
             self.broker.resume(now, ticket, decision);
+        }
+        for question in self.asked.questions.iter().flat_map(Receiver::try_iter) {
+            question.answer(self.broker.stats());
         }
     }
 

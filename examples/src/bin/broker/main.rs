@@ -2,6 +2,7 @@
 //!
 //! What MQTT says is decided in `mqtt-broker-core`; here are sockets, files, passwords, signals and log lines.
 
+mod admin;
 mod auth;
 mod config;
 mod connections;
@@ -16,7 +17,7 @@ mod transport;
 use auth::Verifier;
 use clap::{Parser, Subcommand};
 use config::{Address, Listener, Settings};
-use event_loop::{EventLoop, Watch};
+use event_loop::{EventLoop, Others, Watch};
 use mqtt_broker_core::{Acl, Broker};
 use mqtt_topic::HashSeed;
 use std::fmt;
@@ -110,17 +111,24 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
     warn_about_doors(&settings, &bound);
 
     let (verifier, verdicts) = match passwords {
-        Some(passwords) => Some(Verifier::start(passwords, watch.waker()?)?).unzip(),
+        Some(passwords) => Some(Verifier::start(passwords, watch.waker())?).unzip(),
         None => (None, None),
     };
     let anonymous = settings.listeners.iter().map(|listener| settings.lets_anybody_in(listener)).collect();
     let accounts = auth::accounts(rules.unwrap_or_else(Acl::allow_all), anonymous, verifier);
+    let waker = watch.waker();
     let packet_size = settings.core.server.maximum_packet_size as usize;
     let broker =
         Broker::new(settings.core, accounts, HashSeed::random()).map_err(|error| Failure::Usage(error.to_string()))?;
 
     announce(&settings.listeners, &bound);
-    EventLoop::new(watch, broker, verdicts, packet_size).run()
+    let mut asked = Others { verdicts, questions: None };
+    if let Some(admin) = &settings.admin {
+        let (address, questions) = admin::start(admin, waker)?;
+        info!("administration at http://{address}");
+        asked.questions = Some(questions);
+    }
+    EventLoop::new(watch, broker, asked, packet_size).run()
 }
 
 /// The settings of the configuration file with what the flags say instead.
