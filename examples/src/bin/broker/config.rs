@@ -1,15 +1,17 @@
 //! The configuration file: its keys, their defaults, and errors that name key, value and line.
 
+mod limits;
+
 use crate::Failure;
 use crate::transport::TlsFiles;
-use mqtt_broker_core::{Config, Overflow, Versions};
-use mqtt_codec::Qos;
+use limits::{Flaps, Limits, Offer};
+use mqtt_broker_core::Config;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -200,6 +202,8 @@ struct File {
     allow_anonymous: Option<bool>,
     admin: Option<Admin>,
     log_level: LogLevel,
+    sys_interval_s: Option<NonZeroU32>,
+    flapping: Option<Flaps>,
     limits: Limits,
     offer: Offer,
 }
@@ -213,6 +217,8 @@ impl Default for File {
             allow_anonymous: None,
             admin: None,
             log_level: LogLevel::Info,
+            sys_interval_s: None,
+            flapping: None,
             limits: Limits::default(),
             offer: Offer::default(),
         }
@@ -224,6 +230,8 @@ impl File {
         let mut core = Config::default();
         self.limits.apply(&mut core);
         self.offer.apply(&mut core);
+        core.sys_interval = self.sys_interval_s.map(|seconds| Duration::from_secs(seconds.get().into()));
+        core.flapping = self.flapping.map(Into::into);
         Settings {
             listeners: self.listen.into_iter().map(|Listen(listener)| listener).collect(),
             password_file: self.password_file,
@@ -234,157 +242,6 @@ impl File {
             core,
         }
     }
-}
-
-/// How much the broker holds.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Limits {
-    max_connections: NonZeroUsize,
-    max_handshakes: NonZeroUsize,
-    max_sessions: NonZeroUsize,
-    max_client_id: NonZeroUsize,
-    max_subscriptions: usize,
-    max_topic_levels: NonZeroUsize,
-    max_packet_size: NonZeroU32,
-    max_connect_size: NonZeroU32,
-    connect_timeout_s: NonZeroU32,
-    max_keep_alive_s: Option<NonZeroU16>,
-    max_session_expiry_s: u32,
-    session_expiry_v3_s: u32,
-    receive_maximum: NonZeroU16,
-    topic_alias_maximum: u16,
-    max_inflight: NonZeroU16,
-    queue_messages: usize,
-    queue_bytes: usize,
-    total_queue_bytes: usize,
-    overflow: OverflowName,
-    queue_qos0_offline: bool,
-    max_retained: usize,
-    max_retained_bytes: usize,
-    high_water: NonZeroUsize,
-    stall_after_ms: u32,
-    decision_timeout_s: NonZeroU32,
-}
-
-/// What clients are offered.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Offer {
-    #[serde(deserialize_with = "versions")]
-    versions: Versions,
-    strict_v31_client_id: bool,
-    #[serde(deserialize_with = "qos")]
-    max_qos: Qos,
-    retained: bool,
-    wildcard_subscriptions: bool,
-    subscription_identifiers: bool,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        let core = Config::default();
-        // no default of the core is zero where zero is refused
-        let size = |limit: usize| NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MAX);
-        let bytes = |limit: u32| NonZeroU32::new(limit).unwrap_or(NonZeroU32::MAX);
-        let count = |limit: u16| NonZeroU16::new(limit).unwrap_or(NonZeroU16::MAX);
-        let seconds = |time: Duration| bytes(u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
-        Self {
-            max_connections: size(core.max_connections),
-            max_handshakes: size(core.max_handshakes),
-            max_sessions: size(core.max_sessions),
-            max_client_id: size(core.max_client_id),
-            max_subscriptions: core.max_subscriptions,
-            max_topic_levels: size(core.max_topic_levels),
-            max_packet_size: bytes(core.server.maximum_packet_size),
-            max_connect_size: bytes(core.server.maximum_connect_size),
-            connect_timeout_s: seconds(core.server.connect_timeout),
-            max_keep_alive_s: core.server.maximum_keep_alive.and_then(NonZeroU16::new),
-            max_session_expiry_s: core.max_session_expiry,
-            session_expiry_v3_s: core.session_expiry_v3,
-            receive_maximum: count(core.server.receive_maximum),
-            topic_alias_maximum: core.server.topic_alias_maximum,
-            max_inflight: count(core.server.maximum_inflight),
-            queue_messages: core.queue.messages,
-            queue_bytes: core.queue.bytes,
-            total_queue_bytes: core.max_queued_bytes,
-            overflow: OverflowName::DropNewest,
-            queue_qos0_offline: core.queue_qos0_offline,
-            max_retained: core.max_retained,
-            max_retained_bytes: core.max_retained_bytes,
-            high_water: size(core.high_water),
-            stall_after_ms: u32::try_from(core.stall_after.as_millis()).unwrap_or(u32::MAX),
-            decision_timeout_s: seconds(core.decision_timeout),
-        }
-    }
-}
-
-impl Limits {
-    fn apply(self, core: &mut Config) {
-        let seconds = |time: NonZeroU32| Duration::from_secs(time.get().into());
-        core.max_connections = self.max_connections.get();
-        core.max_handshakes = self.max_handshakes.get();
-        core.max_sessions = self.max_sessions.get();
-        core.max_client_id = self.max_client_id.get();
-        core.max_subscriptions = self.max_subscriptions;
-        core.max_topic_levels = self.max_topic_levels.get();
-        core.server.maximum_packet_size = self.max_packet_size.get();
-        core.server.maximum_connect_size = self.max_connect_size.get();
-        core.server.connect_timeout = seconds(self.connect_timeout_s);
-        core.server.maximum_keep_alive = self.max_keep_alive_s.map(NonZeroU16::get);
-        core.max_session_expiry = self.max_session_expiry_s;
-        core.session_expiry_v3 = self.session_expiry_v3_s;
-        core.server.receive_maximum = self.receive_maximum.get();
-        core.server.topic_alias_maximum = self.topic_alias_maximum;
-        core.server.maximum_inflight = self.max_inflight.get();
-        core.queue.messages = self.queue_messages;
-        core.queue.bytes = self.queue_bytes;
-        core.max_queued_bytes = self.total_queue_bytes;
-        core.overflow = match self.overflow {
-            OverflowName::DropNewest => Overflow::DropNewest,
-            OverflowName::DropOldest => Overflow::DropOldest,
-            OverflowName::Disconnect => Overflow::Disconnect,
-        };
-        core.queue_qos0_offline = self.queue_qos0_offline;
-        core.max_retained = self.max_retained;
-        core.max_retained_bytes = self.max_retained_bytes;
-        core.high_water = self.high_water.get();
-        core.stall_after = Duration::from_millis(self.stall_after_ms.into());
-        core.decision_timeout = seconds(self.decision_timeout_s);
-    }
-}
-
-impl Default for Offer {
-    fn default() -> Self {
-        let core = Config::default();
-        Self {
-            versions: core.versions,
-            strict_v31_client_id: core.strict_v31_client_id,
-            max_qos: core.server.maximum_qos,
-            retained: core.server.retain_available,
-            wildcard_subscriptions: core.server.wildcard_subscription_available,
-            subscription_identifiers: core.server.subscription_identifiers_available,
-        }
-    }
-}
-
-impl Offer {
-    fn apply(self, core: &mut Config) {
-        core.versions = self.versions;
-        core.strict_v31_client_id = self.strict_v31_client_id;
-        core.server.maximum_qos = self.max_qos;
-        core.server.retain_available = self.retained;
-        core.server.wildcard_subscription_available = self.wildcard_subscriptions;
-        core.server.subscription_identifiers_available = self.subscription_identifiers;
-    }
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum OverflowName {
-    DropNewest,
-    DropOldest,
-    Disconnect,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -448,30 +305,6 @@ fn parse_address<E: Error>(text: &str) -> Result<Address, E> {
     text.parse().map_err(E::custom)
 }
 
-fn qos<'de, D: Deserializer<'de>>(from: D) -> Result<Qos, D::Error> {
-    let number = u8::deserialize(from)?;
-    Qos::new(number).ok_or_else(|| D::Error::custom(format!("`{number}` is no QoS: 0, 1 or 2")))
-}
-
-fn versions<'de, D: Deserializer<'de>>(from: D) -> Result<Versions, D::Error> {
-    let mut versions = Versions { v31: false, v311: false, v5: false };
-    let names = Vec::<String>::deserialize(from)?;
-    if names.is_empty() {
-        return Err(D::Error::custom("no version: nobody could connect"));
-    }
-    for name in names {
-        match name.as_str() {
-            "3.1" => versions.v31 = true,
-            "3.1.1" => versions.v311 = true,
-            "5.0" => versions.v5 = true,
-            _ => {
-                return Err(D::Error::custom(format!("`{name}` is no version: \"3.1\", \"3.1.1\" or \"5.0\"")));
-            }
-        }
-    }
-    Ok(versions)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -501,7 +334,14 @@ mod tests {
         assert_eq!(settings.acl_file.take(), Some(PathBuf::from("acl")));
         assert_eq!(settings.allow_anonymous.take(), Some(false));
         assert_eq!(settings.admin.take().map(|admin| admin.address.port()), Some(9883));
-        assert_eq!(settings.core.server.maximum_keep_alive.take(), Some(3600));
+        let core = &mut settings.core;
+        assert_eq!(core.server.maximum_keep_alive.take(), Some(3600));
+        assert_eq!((core.message_expiry.take(), core.max_message_expiry.take()), (Some(86_400), Some(604_800)));
+        let rates = std::mem::take(&mut core.client_rates);
+        let counts = [rates.messages, rates.bytes, core.address_rate.take(), core.admission_rate.take()];
+        assert_eq!(counts.map(|rate| rate.unwrap().per_second), [1_000, 1_048_576, 20, 500]);
+        assert_eq!(core.sys_interval.take(), Some(Duration::from_secs(10)));
+        assert_eq!(core.flapping.take().map(|flapping| flapping.ban_for), Some(Duration::from_secs(300)));
         assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
     }
 
@@ -510,11 +350,14 @@ mod tests {
         let written: File = toml::from_str(&with_defaults_written_out()).unwrap();
         let keys = format!("{written:#?}");
         for key in keys.lines().filter_map(|line| line.trim().split_once(": ")).map(|(key, _)| key) {
-            let inner = ["address", "v31", "v311", "v5"].contains(&key);
-            assert!(
-                inner || DOCUMENTED.contains(&format!("#{key} = ")) || DOCUMENTED.contains(&format!("[{key}]")),
-                "{key} is not documented"
-            );
+            // keys of a listener and of tables that are written on one line
+            let tables = ["address", "websocket", "tls", "proxy_protocol", "token", "connects", "within_s", "ban_s"];
+            let written = match key {
+                "v31" | "v311" | "v5" => true, // within `versions`
+                key if tables.contains(&key) => DOCUMENTED.contains(key),
+                key => DOCUMENTED.contains(&format!("#{key} = ")) || DOCUMENTED.contains(&format!("[{key}]")),
+            };
+            assert!(written, "{key} is not documented");
         }
     }
 
@@ -532,7 +375,9 @@ mod tests {
             ("[limits]\nmax_conections = 5", "line 2: `max_conections = 5`: unknown key `max_conections`"),
             ("\nlisten = [\"localhost\"]", "line 2: `listen = [\"localhost\"]`: `localhost` is no IP address"),
             ("[[listen]]\naddress = \"1.2.3.4\"", "line 2: `address = \"1.2.3.4\"`: `1.2.3.4` is no IP address"),
-            ("[[listen]]\naddress = \"1.2.3.4:5\"\ntls = true", "line 3: `tls = true`: unknown key `tls`"),
+            ("[[listen]]\naddress = \"1.2.3.4:5\"\ntsl = true", "line 3: `tsl = true`: unknown key `tsl`"),
+            ("[[listen]]\naddress = \"unix:\"", "line 2: `address = \"unix:\"`: `unix:` names no file"),
+            ("admin = { address = \"here\" }", "line 1: `admin = { address = \"here\" }`: `here` is no IP address"),
             ("listen = []", "line 1: `listen = []`: nowhere to listen"),
             ("[[listen]]\nallow_anonymous = true", "line 1: `[[listen]]`: missing key `address`"),
             ("[offer]\nmax_qos = 3", "line 2: `max_qos = 3`: `3` is no QoS"),
