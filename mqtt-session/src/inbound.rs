@@ -350,7 +350,13 @@ impl Received {
     }
 
     fn position(&self, id: PacketId) -> Result<usize, usize> {
-        self.ids.binary_search_by_key(&id, |entry| entry.id)
+        // Senders count up, and release in the order in which they sent: it is mostly one end or the other.
+        match (self.ids.front(), self.ids.back()) {
+            (Some(first), _) if first.id == id => Ok(0),
+            (_, Some(last)) if last.id < id => Err(self.ids.len()),
+            (_, Some(last)) if last.id == id => Ok(self.ids.len().saturating_sub(1)),
+            _ => self.ids.binary_search_by_key(&id, |entry| entry.id),
+        }
     }
 
     fn stage(&self, id: PacketId) -> Option<Stage> {

@@ -273,6 +273,9 @@ pub(crate) fn forwardable(properties: Properties<'_>, mut put: impl FnMut(&[u8])
 
 /// Bytes of what [`forwardable`] hands out.
 pub(crate) fn forwardable_len(properties: Properties<'_>) -> usize {
+    if properties.is_empty() {
+        return 0;
+    }
     let mut len = 0_usize;
     forwardable(properties, |piece| len = len.saturating_add(piece.len()));
     len
