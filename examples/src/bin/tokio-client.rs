@@ -7,7 +7,7 @@ use clap::Parser;
 use mqtt_codec::{
     Connect, OutBuf, Properties, Property, Qos, ReasonCode, SubscribeOptions, Subscription, Utf8, Version,
 };
-use mqtt_session::{Connection, Event, Instant, Publication, QueueLimits, Session, State, Transmit};
+use mqtt_session::{Backoff, Connection, Event, Instant, Publication, QueueLimits, Session, State, Transmit};
 use mqtt_topic::{TopicFilter, TopicName};
 use std::error::Error;
 use std::time::Duration;
@@ -51,6 +51,8 @@ async fn main() -> Outcome<()> {
     let zero = tokio::time::Instant::now();
     let mut client = Client { options: Options::parse(), lines, ended: false, zero, open: 0, attempt: 0 };
     let mut session = Session::new();
+    let mut backoff = Backoff::new(std::process::id().into());
+    backoff.first = Duration::from_millis(200);
     loop {
         let mut connection = client.connect(session)?;
         match client.live(&mut connection).await {
@@ -58,7 +60,7 @@ async fn main() -> Outcome<()> {
             Err(error) => eprintln!("the connection is lost: {error}"),
         }
         session = connection.into_session();
-        tokio::time::sleep(Duration::from_millis(100 << client.attempt.min(8))).await;
+        tokio::time::sleep(backoff.delay(client.attempt)).await;
         client.attempt += 1;
     }
 }
@@ -124,20 +126,19 @@ impl Client {
     }
 
     fn hear(&mut self, connection: &mut Connection, reader: &mut mqtt_codec::Reader, bytes: &[u8]) -> Outcome<()> {
-        let (now, mut connected) = (self.now(), None);
+        let (now, mut connected) = (self.now(), false);
         let mut input = connection.read(now, reader, bytes);
         while let Some(event) = input.next()? {
             match event {
-                Event::Connected(welcome) => connected = Some(welcome.session_present),
+                Event::Connected(_) => (connected, self.attempt) = (true, 0),
                 Event::Refused(refusal) => return Err(format!("refused: {:?}", refusal.reason).into()),
                 Event::Publish(message, _) => println!("{}", String::from_utf8_lossy(message.payload)),
                 Event::Completed { .. } => self.open -= 1,
-                Event::Suback(..) => self.attempt = 0,
                 _ => {}
             }
         }
         drop(input);
-        if connected.is_some() {
+        if connected {
             let options = SubscribeOptions { qos: Qos::ExactlyOnce, ..SubscribeOptions::default() };
             let filter = TopicFilter::new(&self.options.topic)?;
             connection.subscribe(now, &[Subscription { filter, options }], &[])?;
