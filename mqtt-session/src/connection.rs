@@ -259,11 +259,9 @@ impl Connection {
     }
 
     /// Whether [`poll_transmit`](Self::poll_transmit) may have something to write.
+    #[inline]
     pub fn has_output(&self) -> bool {
-        self.control_backlog() > 0
-            || self.session.queued() > 0
-            || self.session.outbound.is_resending()
-            || self.session.outbound.has_released()
+        self.control_backlog() > 0 || self.session.outbound.has_output()
     }
 
     /// Incoming QoS 1 and 2 messages and releases that the host has not acknowledged.
@@ -401,6 +399,7 @@ impl Connection {
     }
 
     /// What was held until it is stored, as far as it is.
+    #[cold]
     fn say_released(&mut self) {
         while let Some(held) = self.session.outbound.journal.as_mut().and_then(|journal| journal.pop_released()) {
             match held {

@@ -164,30 +164,31 @@ impl Inbound {
             // v5 [MQTT-4.3.3-12], v4 [MQTT-4.3.3-2]: from here on the same identifier is a new message.
             AckKind::Pubcomp | AckKind::Pubrel => answer.finishes = session.forget_received(id),
         }
-        if kind == AckKind::Puback && version != Version::V5 {
-            self.unfinished = self.unfinished.saturating_sub(1);
-        }
         let reason = match kind {
             AckKind::Puback | AckKind::Pubrec => allowed(reason),
             AckKind::Pubcomp | AckKind::Pubrel => ReasonCode::SUCCESS,
         };
-        self.give(token, reason, session);
+        if must_wait(kind, token, session) {
+            answer.reply = Reply::Held(reason);
+            self.held += 1;
+        } else {
+            answer.reply = Reply::Given(reason);
+            self.ready += 1;
+        }
+        if kind == AckKind::Puback && version != Version::V5 {
+            self.unfinished = self.unfinished.saturating_sub(1);
+        }
     }
 
-    /// An answer may go out; while changes are recorded, those of QoS 2 when all that has changed so far is stored: a session that was
-    /// restored must know of an identifier what the peer was told of it. (QoS 1 rests on nothing that is kept here.)
+    /// An answer that the host need not give.
     fn give(&mut self, token: AckToken, reason: ReasonCode, session: &mut Session) {
         let Some(answer) = self.answer(token, |reply| reply == Reply::Awaited) else { return };
-        match &mut session.outbound.journal {
-            Some(journal) if answer.kind != AckKind::Puback && journal.must_wait() => {
-                journal.hold(Held::Answer(token));
-                answer.reply = Reply::Held(reason);
-                self.held += 1;
-            }
-            Some(_) | None => {
-                answer.reply = Reply::Given(reason);
-                self.ready += 1;
-            }
+        if must_wait(answer.kind, token, session) {
+            answer.reply = Reply::Held(reason);
+            self.held += 1;
+        } else {
+            answer.reply = Reply::Given(reason);
+            self.ready += 1;
         }
     }
 
@@ -262,6 +263,18 @@ impl Inbound {
     }
 }
 
+/// While changes are recorded, the answers of QoS 2 wait until all that has changed so far is stored: a session that was restored must
+/// know of an identifier what the peer was told of it. (QoS 1 rests on nothing that is kept here.)
+fn must_wait(kind: AckKind, token: AckToken, session: &mut Session) -> bool {
+    match &mut session.outbound.journal {
+        Some(journal) if kind != AckKind::Puback && journal.must_wait() => {
+            journal.hold(Held::Answer(token));
+            true
+        }
+        Some(_) | None => false,
+    }
+}
+
 /// A reason that PUBACK and PUBREC have: the nearest one.
 fn allowed(reason: ReasonCode) -> ReasonCode {
     match reason {
@@ -280,9 +293,10 @@ fn allowed(reason: ReasonCode) -> ReasonCode {
 impl Session {
     /// A QoS 2 message is the host's own.
     fn note_received(&mut self, id: PacketId, stage: Stage) {
-        let new = self.received.stage(id) == Some(Stage::Offered);
-        self.received.set_stage(id, stage);
-        if let Some(journal) = self.outbound.journal.as_mut().filter(|_| new) {
+        let was = self.received.set_stage(id, stage);
+        if let Some(journal) = &mut self.outbound.journal
+            && was == Some(Stage::Offered)
+        {
             journal.note(Change::Received { id });
         }
     }
@@ -290,7 +304,9 @@ impl Session {
     /// Whether it counted against our Receive Maximum.
     fn forget_received(&mut self, id: PacketId) -> bool {
         let Some(entry) = self.received.remove(id) else { return false };
-        if let Some(journal) = self.outbound.journal.as_mut().filter(|_| entry.stage != Stage::Offered) {
+        if let Some(journal) = &mut self.outbound.journal
+            && entry.stage != Stage::Offered
+        {
             journal.note(Change::Forgotten { id });
         }
         entry.counted
@@ -363,11 +379,12 @@ impl Received {
         self.ids.get(self.position(id).ok()?).map(|entry| entry.stage)
     }
 
-    fn set_stage(&mut self, id: PacketId, stage: Stage) {
-        if let Some(entry) = self.position(id).ok().and_then(|at| self.ids.get_mut(at)) {
-            self.releasing += usize::from(stage == Stage::Releasing);
-            entry.stage = stage; // nothing leads back from `Releasing` but the end
-        }
+    /// What the stage was before.
+    fn set_stage(&mut self, id: PacketId, stage: Stage) -> Option<Stage> {
+        let at = self.position(id).ok()?;
+        let entry = self.ids.get_mut(at)?;
+        self.releasing += usize::from(stage == Stage::Releasing); // nothing leads back from it but the end
+        Some(core::mem::replace(&mut entry.stage, stage))
     }
 
     fn insert(&mut self, id: PacketId, stage: Stage, counted: bool) {

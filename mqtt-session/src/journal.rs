@@ -127,6 +127,7 @@ impl Journal {
 
     // --- the session -------------------------------------------------------------------------------------------------
 
+    #[cold]
     pub(crate) fn note(&mut self, change: Change) {
         if let Change::Queued { token, .. } = &change
             && self.last_token.is_before(*token)
@@ -176,6 +177,7 @@ impl Journal {
     }
 
     /// Keeps it until all that has changed so far is stored.
+    #[cold]
     pub(crate) fn hold(&mut self, held: Held) {
         self.held.push_back((self.made, held));
     }

@@ -279,17 +279,15 @@ impl Outbound {
         let size = delivery.cost();
         if self.queued().saturating_add(self.inflight()) >= limits.messages
             || self.bytes.saturating_add(size) > limits.bytes
-            || !self.can_record(&delivery)
         {
             return Err(QueueFull(delivery));
         }
+        if self.journal.is_some() {
+            return self.deliver_recorded(delivery);
+        }
         let token = self.queue.begin_token();
         self.bytes += size;
-        if self.records(&delivery) {
-            self.deliver_recorded(token, delivery);
-        } else {
-            self.queue.push(token, delivery);
-        }
+        self.queue.push(token, delivery);
         Ok(token)
     }
 
@@ -313,7 +311,9 @@ impl Outbound {
     }
 
     pub(crate) fn drop_oldest(&mut self) -> Option<Delivery> {
-        if let Some(delivery) = self.drop_unsent() {
+        if self.journal.is_some()
+            && let Some(delivery) = self.drop_unsent()
+        {
             return Some(delivery);
         }
         let Entry { token, delivery, late } = self.queue.pop_oldest()?;
@@ -409,8 +409,12 @@ impl Outbound {
         self.queue.len() + self.journal.as_ref().map_or(0, |journal| journal.unsent_len())
     }
 
-    pub(crate) fn is_resending(&self) -> bool {
-        self.resend.is_some()
+    /// Whether there may be something to write.
+    #[inline]
+    pub(crate) fn has_output(&self) -> bool {
+        self.queue.has_deliveries()
+            || self.resend.is_some()
+            || self.journal.as_ref().is_some_and(|journal| journal.unsent_len() > 0 || journal.has_released())
     }
 
     /// Whether something that was held until it is stored may be said now.

@@ -191,6 +191,11 @@ impl Queue {
         self.ordered.len().saturating_sub(usize::try_from(self.places).unwrap_or(usize::MAX)) + self.free.len()
     }
 
+    /// Whether there is a delivery, in either lane.
+    pub(crate) fn has_deliveries(&self) -> bool {
+        !self.free.is_empty() || self.ordered.len() > usize::try_from(self.places).unwrap_or(usize::MAX)
+    }
+
     /// Whether there is neither a delivery nor a place.
     pub(crate) fn is_empty(&self) -> bool {
         self.ordered.is_empty() && self.free.is_empty()

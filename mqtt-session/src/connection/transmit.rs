@@ -19,7 +19,7 @@ impl Connection {
     }
 
     fn transmit(&mut self, now: Instant, out: &mut OutBuf) -> Transmit {
-        if self.state == State::Connected && self.session.outbound.has_released() {
+        if self.session.outbound.has_released() && self.state == State::Connected {
             self.say_released();
         }
         if !self.control.is_empty() {

@@ -12,7 +12,7 @@ use crate::journal::{Change, Journal, Unsent};
 use crate::limits::Limits;
 use crate::outgoing::Written;
 use crate::queue::{Entry, Waiting};
-use crate::{Delivery, Drops, Instant, PublishToken, Transmit, record};
+use crate::{Delivery, Drops, Instant, PublishToken, QueueFull, Transmit, record};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
@@ -26,6 +26,7 @@ impl Outbound {
         }
     }
 
+    #[inline]
     pub(super) fn note(&mut self, change: impl FnOnce() -> Change) {
         if let Some(journal) = &mut self.journal {
             journal.note(change());
@@ -42,12 +43,23 @@ impl Outbound {
         self.journal.is_none() || record::can_hold(delivery)
     }
 
-    pub(super) fn deliver_recorded(&mut self, token: PublishToken, delivery: Delivery) {
-        if self.queue.is_clear() && self.can_begin() {
-            return self.begin_recorded(Entry { token, delivery, late: true });
+    #[cold]
+    #[allow(clippy::result_large_err)]
+    pub(super) fn deliver_recorded(&mut self, delivery: Delivery) -> Result<PublishToken, QueueFull> {
+        if self.records(&delivery) && !self.can_record(&delivery) {
+            return Err(QueueFull(delivery));
         }
-        self.note(|| Change::Queued { token, id: None, delivery: delivery.clone() });
-        self.queue.push(token, delivery);
+        let token = self.queue.begin_token();
+        self.bytes = self.bytes.saturating_add(delivery.cost());
+        if !self.records(&delivery) {
+            self.queue.push(token, delivery);
+        } else if self.queue.is_clear() && self.can_begin() {
+            self.begin_recorded(Entry { token, delivery, late: true });
+        } else {
+            self.note(|| Change::Queued { token, id: None, delivery: delivery.clone() });
+            self.queue.push(token, delivery);
+        }
+        Ok(token)
     }
 
     /// v5 [MQTT-4.9.0-2]: not at zero quota; and behind all that is sent again, and all that has had its identifier since an earlier
@@ -90,6 +102,7 @@ impl Outbound {
     }
 
     /// What `transmit_ordered` does, while changes are recorded.
+    #[cold]
     pub(super) fn transmit_recorded(
         &mut self,
         now: Instant,
@@ -196,6 +209,7 @@ impl Outbound {
     }
 
     /// Gives up the first message that has its identifier and was not sent, if it is the oldest of all.
+    #[cold]
     pub(super) fn drop_unsent(&mut self) -> Option<Delivery> {
         let id = self.journal.as_ref()?.unsent()?.id;
         let token = self.flights.get_mut(id)?.token;
