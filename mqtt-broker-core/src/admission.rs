@@ -288,13 +288,13 @@ impl<P: Policy> Core<P> {
     /// Finds or makes the session, takes it over, answers CONNACK.
     fn admit(&mut self, now: Instant, id: Id, joining: Joining) -> Result<(), ReasonCode> {
         let Joining { client_id, assigned, user_name, version, clean_start, expiry, will, terms, .. } = joining;
-        if self.bans.bans_client(now, client_id.as_str(), user_name.as_deref()) {
+        // what was banned while it was decided upon
+        let address = self.connections.get(id).and_then(|conn| conn.peer.address);
+        if self.bans.bans_client(now, client_id.as_str(), user_name.as_deref())
+            || address.is_some_and(|address| self.bans.bans_address(now, address.ip()))
+        {
             self.limited_at(Limit::Banned, id);
             return Err(ReasonCode::BANNED);
-        }
-        if let Err((limit, reason)) = self.vet_pace(now, client_id.as_str()) {
-            self.limited(limit, Some(&client_id), None);
-            return Err(reason);
         }
         let will_bytes = will.as_ref().map_or(0, |will| will.message.size());
         if !self.may_hold(will_bytes) {
@@ -310,20 +310,26 @@ impl<P: Policy> Core<P> {
                 self.will_is_due(index);
             }
             if over {
+                self.stats.sessions_expired += 1;
                 self.end_session(index);
                 found = None;
             }
         }
-        if let Some(client) = found.and_then(|index| self.clients.slots.at(index)) {
-            // S8: a session belongs to the user who began it.
-            if client.user_name != user_name {
-                return Err(ReasonCode::NOT_AUTHORIZED);
-            }
-            if let Some(old) = client.connection() {
-                // v5 [MQTT-3.1.4-3] v4 [MQTT-3.1.4-2]: the client that was connected is told, and closed.
-                self.end(now, old, ReasonCode::SESSION_TAKEN_OVER);
-                found = self.clients.find(client_id.as_str());
-            }
+        let before = found.and_then(|index| self.clients.slots.at(index));
+        // S8: a session belongs to the user who began it.
+        if before.is_some_and(|client| client.user_name != user_name) {
+            return Err(ReasonCode::NOT_AUTHORIZED);
+        }
+        let old = before.and_then(Client::connection);
+        // behind S8, so that it does not count against a client what somebody else does in its name
+        if let Err((limit, reason)) = self.vet_pace(now, client_id.as_str()) {
+            self.limited(limit, Some(&client_id), None);
+            return Err(reason);
+        }
+        if let Some(old) = old {
+            // v5 [MQTT-3.1.4-3] v4 [MQTT-3.1.4-2]: the client that was connected is told, and closed.
+            self.end(now, old, ReasonCode::SESSION_TAKEN_OVER);
+            found = self.clients.find(client_id.as_str());
         }
         if let Some(index) = found.filter(|_| clean_start) {
             // v5 [MQTT-3.1.2-4] [MQTT-3.1.4-4] v4 [MQTT-3.1.2-6] [MQTT-3.1.4-3]: a clean start throws the old session away.
@@ -345,12 +351,13 @@ impl<P: Policy> Core<P> {
         };
         let listener = self.connections.get(id).map_or(0, |conn| conn.peer.listener);
         let meter = self.meter(now, listener);
-        let granted = expiry.min(terms.session_expiry.unwrap_or(u32::MAX)).min(self.config.max_session_expiry);
+        let most = terms.session_expiry.unwrap_or(u32::MAX).min(self.config.max_session_expiry);
+        let granted = expiry.min(most);
         let Some(client) = self.clients.slots.at_mut(index) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
         let Some(conn) = self.connections.get_mut(id) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
         (client.version, client.listener) = (version, conn.peer.listener);
         (client.generation, conn.generation) = (self.generation, self.generation);
-        (client.expiry, client.will) = (granted, will);
+        (client.expiry, client.max_expiry, client.will) = (granted, most, will);
         self.held_bytes += will_bytes;
         conn.meter = meter;
         conn.phase = match core::mem::replace(&mut conn.phase, Phase::Closing) {

@@ -170,7 +170,7 @@ pub(crate) fn vet_filter(config: &Config, listener: u32, filter: TopicFilter<'_>
         return Err(ReasonCode::TOPIC_FILTER_INVALID);
     }
     // limits and policy have 0x8F for a filter that is well-formed
-    if filter.levels().take(config.min_wildcard_level).any(|level| !matches!(level, FilterLevel::Text(_))) {
+    if inner.levels().take(config.min_wildcard_level).any(|level| !matches!(level, FilterLevel::Text(_))) {
         return Err(ReasonCode::TOPIC_FILTER_INVALID);
     }
     if filter.has_wildcard() && !config.server_of(listener).wildcard_subscription_available {

@@ -51,6 +51,8 @@ pub(crate) struct Client {
     pub(crate) home: Home,
     /// Seconds it outlives its connection; `u32::MAX` for ever.
     pub(crate) expiry: u32,
+    /// The most it can ask for when it goes: what configuration and policy grant.
+    pub(crate) max_expiry: u32,
     /// v5 [MQTT-3.1.2-7] v4 [MQTT-3.1.2-12]: that of the connection it has or had last, if that had one.
     pub(crate) will: Option<Box<Will>>,
     /// Sorted.
@@ -95,6 +97,7 @@ impl Client {
             recheck: false,
             home: Home::Connection(connection),
             expiry: 0,
+            max_expiry: 0,
             will: None,
             subscriptions: Vec::new(),
             rare: None,

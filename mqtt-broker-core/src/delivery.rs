@@ -40,7 +40,7 @@ impl<P: Policy> Core<P> {
     ) -> usize {
         self.tell_published(origin, publication);
         // v5 [MQTT-3.3.1-8] v4 [MQTT-3.3.1-12]: nothing else touches what is retained.
-        if publication.retain && self.config.server.retain_available {
+        if publication.retain {
             self.retain(now, publication, &mut message);
         }
         let mut targets = core::mem::take(&mut self.targets);

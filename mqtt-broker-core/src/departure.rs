@@ -23,7 +23,7 @@ impl<P: Policy> Core<P> {
             if let (Some(expiry), Some(client)) =
                 (disconnect.properties.session_expiry_interval(), self.clients.slots.at_mut(index))
             {
-                client.expiry = expiry.min(self.config.max_session_expiry);
+                client.expiry = expiry.min(client.max_expiry);
             }
         }
         self.close(now, id, Cause::Goodbye(disconnect.reason));
@@ -65,7 +65,8 @@ impl<P: Policy> Core<P> {
         if let Some(ticket) = conn.ticket.take() {
             self.forget_ticket(ticket.get());
         }
-        if let Phase::Deciding(connection, _) | Phase::Live(connection, _) = &phase
+        // also of one that was refused after all was decided
+        if let Phase::Handshake(connection) | Phase::Deciding(connection, _) | Phase::Live(connection, _) = &phase
             && connection.authentication_method().is_some()
         {
             self.policy.forget(ConnectionId(id));

@@ -57,7 +57,7 @@ pub enum Limit {
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Connections,
         Self::Handshakes,
         Self::ConnectTimeout,
@@ -71,8 +71,10 @@ impl Limit {
         Self::ClientId,
         Self::Sessions,
         Self::Subscriptions,
+        Self::Groups,
         Self::SubscriptionsTotal,
         Self::HeldBytes,
+        Self::UserProperties,
         Self::Retained,
         Self::RetainedPayload,
         Self::TopicLevels,
@@ -80,6 +82,9 @@ impl Limit {
     /// How many there are.
     pub(crate) const COUNT: usize = Self::ALL.len();
 }
+
+/// Each has its counter.
+const _: () = assert!(Limit::TopicLevels as usize + 1 == Limit::COUNT);
 
 impl<P: Policy> Core<P> {
     /// Whether a message or a will has no more User Properties than the limit.

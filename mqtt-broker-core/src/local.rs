@@ -99,9 +99,30 @@ impl LocalQueue {
         self.items.push_back(Item::Message(delivery));
     }
 
-    /// Takes the message that has waited longest; those of a replay stay.
-    fn drop_oldest(&mut self) -> bool {
-        let Some(at) = self.items.iter().position(|item| matches!(item, Item::Message(_))) else { return false };
+    /// Makes room for `delivery` at the cost of what has waited longest, where `overflow` says so; how many messages that cost.
+    /// Those of a replay stay.
+    fn make_room(&mut self, delivery: &Delivery, overflow: Overflow) -> u32 {
+        let only_qos0 = match overflow {
+            Overflow::DropOldest => false,
+            Overflow::DropQos0 if delivery.qos != Qos::AtMostOnce => true,
+            Overflow::DropQos0 | Overflow::DropNewest | Overflow::Disconnect => return 0,
+        };
+        let mut dropped = 0;
+        // nothing makes room for what is larger than all of it
+        if delivery.cost() <= self.limits.bytes {
+            while !self.has_room(delivery.cost()) && self.drop_oldest(only_qos0) {
+                dropped += 1;
+            }
+        }
+        dropped
+    }
+
+    fn drop_oldest(&mut self, only_qos0: bool) -> bool {
+        let goes = |item: &Item| match item {
+            Item::Message(delivery) => !only_qos0 || delivery.qos == Qos::AtMostOnce,
+            Item::Retained(_) => false,
+        };
+        let Some(at) = self.items.iter().position(goes) else { return false };
         let Some(Item::Message(delivery)) = self.items.remove(at) else { return false };
         self.uncount(&delivery);
         true
@@ -194,10 +215,7 @@ impl<P: Policy> Core<P> {
         let room = self.queued_bytes.saturating_add(delivery.cost()) <= self.config.max_queued_bytes;
         let Some(client) = self.clients.slots.at_mut(index) else { return };
         let Home::Local(queue) = &mut client.home else { return };
-        let mut dropped = 0u32;
-        while overflow == Overflow::DropOldest && room && !queue.has_room(delivery.cost()) && queue.drop_oldest() {
-            dropped += 1;
-        }
+        let mut dropped = if room { queue.make_room(&delivery, overflow) } else { 0 };
         let taken = room && queue.has_room(delivery.cost());
         if taken {
             queue.push(delivery);

@@ -129,6 +129,8 @@ impl<P: Policy> Core<P> {
         publication: &Publication<'_>,
     ) -> Result<usize, ReasonCode> {
         let Self { policy, config, last_ticket, .. } = self;
+        // a client's publication is judged by what its listener offers
+        let publication = &Publication { retain: publication.retain && config.server.retain_available, ..*publication };
         match (Desk { now, policy, config, last_ticket }).publish(Origin::Local, publication) {
             Verdict::Allow => Ok(self.route(now, self.local_origin(from), None, publication, None)),
             Verdict::AllowAs(new) => Ok(self.route_message(now, self.local_origin(from), None, &new)),

@@ -63,11 +63,11 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Messages dropped, for whatever reason.
+    /// Messages dropped, for whatever reason. Those forwarded and only not retained are not among them.
     pub fn dropped(&self) -> u64 {
-        [self.dropped_full, self.dropped_too_large, self.dropped_expired, self.dropped_denied]
-            .into_iter()
-            .fold(0, u64::saturating_add)
+        let of_sessions = [self.dropped_full, self.dropped_too_large, self.dropped_expired, self.dropped_denied];
+        let of_groups = [self.dropped_no_member, self.dropped_handed_over];
+        of_sessions.into_iter().chain(of_groups).fold(0, u64::saturating_add)
     }
 
     /// How often something was refused for this limit.

@@ -2,7 +2,7 @@
 use crate::harness::*;
 use base64ct::{Base64, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
-use mqtt_broker_core::codec::{Auth, Packet, Properties, Property, Qos, ReasonCode, Role, Utf8, Version};
+use mqtt_broker_core::codec::{Auth, Disconnect, Packet, Properties, Property, Qos, ReasonCode, Role, Utf8, Version};
 use mqtt_broker_core::topic::TopicFilter;
 use mqtt_broker_core::{
     AuthRequest, AuthStep, ClientInfo, Config, ConnectRequest, ConnectionId, Decision, Policy, PublishRequest,
@@ -58,6 +58,7 @@ struct Exchange {
 struct Scram {
     users: HashMap<String, Stored>,
     exchanges: HashMap<ConnectionId, Exchange>,
+    forgotten: usize,
     /// Puts every step off.
     later: bool,
     tickets: Vec<(Ticket, Decision)>,
@@ -124,6 +125,7 @@ impl Policy for Scram {
     }
     fn forget(&mut self, connection: ConnectionId) {
         self.exchanges.remove(&connection);
+        self.forgotten += 1;
     }
     fn publish(&mut self, _: &PublishRequest<'_>) -> Decision {
         Decision::Allow
@@ -479,4 +481,33 @@ fn connected_clients_are_sent_to_another_server() {
     world.turn();
     assert_eq!(redirected(&mut world, other), expected);
     assert!(world.broker.handle_open(world.now, mqtt_broker_core::Peer::default()).is_err());
+}
+
+#[test]
+fn what_the_policy_grants_a_session_bounds_its_goodbye_too() {
+    let mut world = world();
+    let mut terms = Terms::default();
+    terms.session_expiry = Some(30);
+    let (client, _) = let_in(&mut world, terms, &[Property::SessionExpiryInterval(20)], "c");
+    let more = [Property::SessionExpiryInterval(1_000)];
+    let properties = Properties::from_slice(&more);
+    world.send(client, Packet::Disconnect(Disconnect { reason: ReasonCode::SUCCESS, properties }));
+    world.advance(29 * SECOND);
+    assert_eq!(world.broker.stats().sessions, 1);
+    world.advance(2 * SECOND);
+    assert_eq!(world.broker.stats().sessions, 0);
+}
+
+#[test]
+fn an_exchange_is_forgotten_too_when_its_client_is_turned_away_at_last() {
+    let mut world = world();
+    let (_ada, line) = log_in(&mut world, "c", "ada", "one");
+    assert_eq!(line, "CONNACK 0x00");
+    let forgotten = world.broker.policy().forgotten;
+    let prover = Prover::new("bob", "two");
+    let bob = begin(&mut world, "c", METHOD, &prover.first(), &[]);
+    let (_, challenge) = said(&mut world, bob);
+    answer(&mut world, bob, ReasonCode::CONTINUE_AUTHENTICATION, &prover.last(&challenge).0);
+    assert_eq!(said(&mut world, bob).0, "CONNACK 0x87", "ada's session");
+    assert_eq!(world.broker.policy().forgotten, forgotten + 1);
 }

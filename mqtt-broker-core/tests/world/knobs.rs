@@ -139,8 +139,12 @@ fn filters_that_are_too_wide_can_be_refused() {
     for (filter, code) in
         [("#", "0x8F"), ("a/#", "0x8F"), ("+/b/c", "0x8F"), ("a/b/#", "0x00"), ("a/b/+", "0x00"), ("a", "0x00")]
     {
-        assert_eq!(world.subscribe(client, filter, Qos::AtMostOnce), [format!("SUBACK [{code}]")], "{filter}");
+        // of a shared one the filter behind the share name counts
+        for filter in [filter.to_string(), format!("$share/g/{filter}")] {
+            assert_eq!(world.subscribe(client, &filter, Qos::AtMostOnce), [format!("SUBACK [{code}]")], "{filter}");
+        }
     }
+    assert_eq!(world.broker.stats().limited(Limit::TopicLevels), 6);
 }
 
 #[test]

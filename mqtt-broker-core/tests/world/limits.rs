@@ -251,3 +251,23 @@ fn a_profile_reads_otherwise_than_by_default() {
     world.send_bytes(client, b"\x82\x0a\x00\x01\x00\x01a\x00\x00\x01b\x00");
     assert!(world.is_closed(client));
 }
+
+#[test]
+fn every_limit_has_a_counter_of_its_own() {
+    for (place, limit) in Limit::ALL.into_iter().enumerate() {
+        assert_eq!(limit as usize, place, "{limit:?}");
+    }
+    let mut world = World::configured(|config| {
+        config.max_retained_payload = 3;
+        config.max_topic_levels = 2;
+        config.shared.max_groups = 0;
+    });
+    let client = world.join(Version::V5, "c");
+    world.retain(client, "t", "four");
+    world.publish(client, "a/b/c", "x", Qos::AtMostOnce);
+    world.subscribe(client, "$share/g/t", Qos::AtMostOnce);
+    let stats = world.broker.stats();
+    for limit in [Limit::RetainedPayload, Limit::TopicLevels, Limit::Groups] {
+        assert_eq!(stats.limited(limit), 1, "{limit:?}");
+    }
+}

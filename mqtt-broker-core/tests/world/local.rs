@@ -192,3 +192,30 @@ fn the_program_is_trusted_to_subscribe_and_asked_about_what_it_publishes() {
     world.advance(11 * SECOND); // the decision never comes, and counts as denied
     assert_eq!(take(&mut world, local), ["yes x"]);
 }
+
+#[test]
+fn a_full_queue_of_the_program_makes_room_as_the_policy_says_and_never_for_what_cannot_fit() {
+    let send = |world: &mut World<AllowAll>, payload: &str, qos: Qos| {
+        let mut publication = publication("t", payload);
+        publication.qos = qos;
+        world.broker.publish(world.now, &publication).unwrap();
+    };
+    let run = |overflow: Overflow| {
+        let mut world = World::configured(|config| config.overflow = overflow);
+        let id = world.broker.local_open(QueueLimits { messages: 2, bytes: 1_000 }).unwrap();
+        let options = SubscribeOptions { qos: Qos::AtLeastOnce, ..Default::default() };
+        world.broker.local_subscribe(world.now, id, filter("t"), options).unwrap();
+        send(&mut world, "a", Qos::AtLeastOnce);
+        send(&mut world, "b", Qos::AtMostOnce);
+        send(&mut world, &"x".repeat(2_000), Qos::AtLeastOnce);
+        assert_eq!(world.broker.local_dropped(id), 1, "{overflow:?}");
+        send(&mut world, "c", Qos::AtLeastOnce);
+        send(&mut world, "d", Qos::AtMostOnce);
+        assert_eq!(world.broker.local_dropped(id), 3, "{overflow:?}");
+        take(&mut world, id)
+    };
+    assert_eq!(run(Overflow::DropNewest), ["t a", "t b"]);
+    assert_eq!(run(Overflow::DropOldest), ["t c", "t d"]);
+    assert_eq!(run(Overflow::DropQos0), ["t a", "t c"]);
+    assert_eq!(run(Overflow::Disconnect), ["t a", "t b"]);
+}

@@ -1,9 +1,10 @@
 //! How fast clients may publish and connect, what happens to those who are faster, and what a listener may have for itself.
 use crate::harness::*;
 use core::time::Duration;
-use mqtt_broker_core::codec::{Packet, Qos, ReasonCode, Version};
+use mqtt_broker_core::codec::{Packet, Qos, ReasonCode, TopicName, Utf8, Version};
 use mqtt_broker_core::{
-    AllowAll, Ban, Cause, Event, Flapping, Limit, ListenerConfig, OpenError, OverRate, Peer, Rate, Versions,
+    AllowAll, Ban, Cause, Event, Flapping, Limit, ListenerConfig, OpenError, OverRate, Peer, Publication, Rate,
+    Versions,
 };
 
 const TEN: Option<Rate> = Some(Rate { per_second: 10, burst: 3 });
@@ -235,4 +236,43 @@ fn a_listener_has_versions_limits_and_an_offer_of_its_own() {
     let elsewhere = world.join(Version::V311, "elsewhere");
     assert_eq!(world.subscribe(elsewhere, "#", Qos::ExactlyOnce), ["SUBACK [0x02]"]);
     world.send(elsewhere, Packet::Pingreq);
+}
+
+#[test]
+fn nobody_has_anothers_client_banned_by_trying_to_take_it_over() {
+    // S8, S19
+    let mut world = World::configured(|config| {
+        config.flapping =
+            Some(Flapping { connects: 5, within: Duration::from_secs(60), ban_for: Duration::from_secs(300) });
+    });
+    let connect = |world: &mut World<AllowAll>, user: &'static str| {
+        let client = world.try_join(Version::V5, "c", |connect| connect.user_name = Utf8::new(user));
+        world.received(client).remove(0)
+    };
+    assert_eq!(connect(&mut world, "ada"), "CONNACK 0x00");
+    for _ in 0..20 {
+        assert_eq!(connect(&mut world, "eve"), "CONNACK 0x87");
+    }
+    assert_eq!(connect(&mut world, "ada"), "CONNACK 0x00");
+}
+
+#[test]
+fn what_is_retained_goes_by_the_listener_it_came_by() {
+    let mut world = World::configured(|config| {
+        let mut listener = ListenerConfig::default();
+        listener.server = Some(config.server.clone());
+        config.listeners.insert(7, listener);
+        config.server.retain_available = false;
+    });
+    let client = world.try_join_from(Peer::new(None, 7), Version::V5, "c", |_| {});
+    world.retain(client, "t", "kept");
+    let old = world.join(Version::V311, "old");
+    world.retain(old, "u", "not kept");
+    let mut publication = Publication::new(TopicName::new("v").unwrap(), b"not kept");
+    publication.retain = true;
+    world.broker.publish(world.now, &publication).unwrap();
+    assert_eq!(world.broker.stats().retained, 1);
+    world.received(client);
+    world.subscribe(client, "t", Qos::AtMostOnce);
+    assert_eq!(world.broker.stats().messages_out, 1);
 }
