@@ -18,6 +18,8 @@ const BYTES_EACH: usize = 4096;
 pub(crate) struct Taken {
     /// Alias 1 comes first.
     names: Vec<Option<TopicNameBuf>>,
+    /// Of all names.
+    bytes: usize,
 }
 
 /// The topic of a PUBLISH without an alias.
@@ -60,9 +62,11 @@ impl Taken {
             return Ok(()); // said again: nothing to copy
         }
         let old = self.get(at).map_or(0, |name| name.as_name().as_bytes().len());
-        if self.bytes() - old + topic.as_bytes().len() > most {
+        let bytes = self.bytes.saturating_sub(old).saturating_add(topic.as_bytes().len());
+        if bytes > most {
             return Err(("v5 section 4.13.2", ReasonCode::QUOTA_EXCEEDED));
         }
+        self.bytes = bytes;
         if self.names.len() <= at {
             self.names.resize(at + 1, None);
         }
@@ -72,14 +76,9 @@ impl Taken {
         Ok(())
     }
 
-    /// Of all names.
-    fn bytes(&self) -> usize {
-        self.names.iter().flatten().map(|name| name.as_name().as_bytes().len()).sum()
-    }
-
     /// Heap bytes held, names included.
     pub(crate) fn memory(&self) -> usize {
-        self.names.capacity() * size_of::<Option<TopicNameBuf>>() + self.bytes()
+        self.names.capacity() * size_of::<Option<TopicNameBuf>>() + self.bytes
     }
 }
 

@@ -1,7 +1,7 @@
 //! A client's end with its reading half and owned events: for programs that would rather be told than look.
 use crate::{
-    AckToken, ClientConfig, Connection, Event, Instant, Message, ProtocolError, PublishToken, Redirect, RequestToken,
-    Session,
+    AckToken, ClientConfig, Connection, DropReason, Event, Instant, Message, ProtocolError, PublishToken, Redirect,
+    RequestToken, Session,
 };
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -61,6 +61,13 @@ pub enum ClientEvent {
         token: PublishToken,
         /// The server's word.
         reason: ReasonCode,
+    },
+    /// A message of ours was not sent and never will be; its token does not complete. Behind all that came in, and QoS 0 too.
+    Dropped {
+        /// What `publish` gave.
+        token: PublishToken,
+        /// Why.
+        why: DropReason,
     },
     /// The answer to a SUBSCRIBE: each filter with its code (0x80 and above: refused).
     Subscribed(RequestToken, Vec<(String, ReasonCode)>),
@@ -139,6 +146,7 @@ impl Client {
         let event = self.events.pop_front();
         if event.is_none() {
             self.events = VecDeque::new();
+            return self.connection.poll_dropped().map(|(token, why)| ClientEvent::Dropped { token, why });
         }
         event
     }

@@ -11,8 +11,8 @@ use crate::keep_alive::{Due, KeepAlive};
 use crate::limits::Limits;
 use crate::outgoing::Outgoing;
 use crate::{
-    AckToken, ClientConfig, Drops, Event, Instant, Place, ProtocolError, ProtocolErrorKind, Publication, ServerConfig,
-    Session, Terms, handshake,
+    AckToken, ClientConfig, DropReason, Drops, Event, Instant, Place, ProtocolError, ProtocolErrorKind, Publication,
+    PublishToken, ServerConfig, Session, Terms, handshake,
 };
 use mqtt_codec::{AckKind, Connect, DecodeError, EncodeError, Packet, Packets, Reader, ReasonCode, Role, Version};
 
@@ -229,10 +229,11 @@ impl Connection {
         &mut self.session
     }
 
-    /// Bytes of control packets (acknowledgements, PINGRESP, SUBACK ..) that wait to be sent: a host that sees this grow stops reading from the peer.
+    /// Bytes of control packets (acknowledgements, PINGRESP, SUBACK ..) that wait to be sent, or to be [`stored`](Self::stored): a
+    /// host that sees this grow stops reading from the peer.
     pub fn control_backlog(&self) -> usize {
         const ANSWER: usize = 4;
-        self.control.len() + self.inbound.ready() * ANSWER
+        self.control.len() + (self.inbound.ready() + self.session.outbound.held()) * ANSWER
     }
 
     /// Bytes of queued messages that wait for room alone, not for acknowledgements: QoS 0 only while the window is full.
@@ -261,7 +262,7 @@ impl Connection {
     /// Whether [`poll_transmit`](Self::poll_transmit) may have something to write.
     #[inline]
     pub fn has_output(&self) -> bool {
-        self.control_backlog() > 0 || self.session.outbound.has_output()
+        !self.control.is_empty() || self.inbound.ready() > 0 || self.session.outbound.has_output()
     }
 
     /// Incoming QoS 1 and 2 messages and releases that the host has not acknowledged.
@@ -272,6 +273,43 @@ impl Connection {
     /// Heap bytes held, messages not counted.
     pub fn memory(&self) -> usize {
         self.control.memory() + self.inbound.memory() + self.limits.memory() + self.session.memory()
+    }
+
+    /// Client: the next message of ours that was dropped instead of sent, and why; its token does not complete. QoS 0 among them.
+    ///
+    /// Asked for after [`Event::Connected`] and after [`poll_transmit`](Self::poll_transmit). Up to 1,024 wait to be asked for, and
+    /// are forgotten with the connection; further ones are only counted ([`take_drops`](Self::take_drops)). O(1).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqtt_session::codec::{Connect, OutBuf, Properties, Property, Utf8, Version};
+    /// use mqtt_session::{Connection, DropReason, Instant, Publication, QueueLimits, Session, Transmit, topic::TopicName};
+    ///
+    /// let limits = QueueLimits { messages: 100, bytes: 100_000 };
+    /// let brief = [Property::MessageExpiryInterval(1)];
+    /// let message = Publication {
+    ///     properties: Properties::from_slice(&brief),
+    ///     ..Publication::new(TopicName::new("a").unwrap(), b"1")
+    /// };
+    /// let mut session = Session::new();
+    /// let token = session.publish(Instant::ZERO, &message, &limits)?; // nobody is connected, for too long
+    ///
+    /// let connect = Connect {
+    ///     version: Version::V5, clean_start: false, keep_alive: 60, properties: Properties::EMPTY,
+    ///     client_id: Utf8::new("c").unwrap(), will: None, user_name: None, password: None,
+    /// };
+    /// let now = Instant::from_millis(1000);
+    /// let mut client = Connection::client(now, &connect, session)?;
+    /// let (mut reader, mut out) = (client.reader(), OutBuf::with_limit(1000));
+    /// client.read(now, &mut reader, &[0x20, 3, 0, 0, 0]).next()?; // CONNACK
+    /// while client.poll_transmit(now, &mut out) == Transmit::Wrote {}
+    /// assert_eq!(client.poll_dropped(), Some((token, DropReason::Expired)));
+    /// assert_eq!(client.poll_dropped(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn poll_dropped(&mut self) -> Option<(PublishToken, DropReason)> {
+        self.limits.pop_dropped()
     }
 
     /// What was dropped since last asked.

@@ -187,6 +187,10 @@ impl Journal {
         self.held.front().is_some_and(|&(after, _)| after <= self.stored)
     }
 
+    pub(crate) fn held_len(&self) -> usize {
+        self.held.len()
+    }
+
     pub(crate) fn pop_released(&mut self) -> Option<Held> {
         if !self.has_released() {
             return None;

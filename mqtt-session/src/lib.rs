@@ -78,7 +78,7 @@ pub use message::{Delivery, Message, Publication, Topic};
 pub use mqtt_codec as codec;
 pub use mqtt_topic as topic;
 pub use record::RecordError;
-pub use session::{Drops, Place, Session};
+pub use session::{DropReason, Drops, Place, Session};
 pub use share::Share;
 pub use snapshot::Snapshot;
 pub use terms::{Redirect, Terms};

@@ -2,7 +2,7 @@
 use crate::auth::Exchange;
 use crate::rare::Rare;
 use crate::terms::{Terms, Words};
-use crate::{ClientConfig, ServerConfig};
+use crate::{ClientConfig, DropReason, PublishToken, ServerConfig};
 use alloc::boxed::Box;
 use mqtt_codec::{Connack, Connect, Qos, Role, Version};
 
@@ -210,6 +210,20 @@ impl Limits {
     /// Whether an outgoing message may have an alias.
     pub(crate) fn gives_aliases(&self) -> bool {
         self.peer_alias_maximum > 0 && (self.automatic_aliases > 0 || self.rare.is_some())
+    }
+
+    /// Remembers what a client published and does not send. A server has no tokens, and remembers nothing.
+    #[cold]
+    pub(crate) fn note_dropped(&mut self, token: PublishToken, why: DropReason) {
+        /// Whoever never asks does not gather more than this.
+        const MOST: usize = 1024;
+        if self.role == Role::Client && self.rare_mut().dropped.len() < MOST {
+            self.rare_mut().dropped.push_back((token, why));
+        }
+    }
+
+    pub(crate) fn pop_dropped(&mut self) -> Option<(PublishToken, DropReason)> {
+        self.rare.as_mut()?.dropped.pop_front()
     }
 
     /// Heap bytes held.

@@ -9,7 +9,8 @@ impl Session {
     /// Its token is of the session, not of a connection: a QoS 1 or 2 message completes with
     /// [`Event::Completed`](crate::Event::Completed) on whichever connection the server acknowledges it. On a connection, connected
     /// already or not, [`Connection::publish`](crate::Connection::publish) does the same. What the server turns out not to serve, or
-    /// to be too large or expired when its turn comes, is dropped and counted in [`Drops`](crate::Drops).
+    /// to be too large or expired when its turn comes, is dropped, counted in [`Drops`](crate::Drops) and told by
+    /// [`Connection::poll_dropped`](crate::Connection::poll_dropped).
     ///
     /// # Errors
     /// Ours: nothing has changed.

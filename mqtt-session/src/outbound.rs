@@ -251,6 +251,14 @@ impl Outbound {
         self.resend = (!resend.is_empty()).then(|| Box::new(Resend(resend)));
     }
 
+    /// QoS 2 that the peer has and was not heard to have released, in order.
+    pub(crate) fn released(&self) -> impl Iterator<Item = PublishToken> {
+        self.flights
+            .iter()
+            .filter(|(_, flight)| matches!(flight.awaits, Awaits::Pubcomp))
+            .map(|(_, flight)| flight.token)
+    }
+
     /// The peer has lost the session: its identifiers mean nothing any more. What it never acknowledged is begun anew,
     /// before all that waits (v5 [MQTT-3.2.2-5]).
     pub(crate) fn restart(&mut self) {
@@ -415,6 +423,11 @@ impl Outbound {
         self.queue.has_deliveries()
             || self.resend.is_some()
             || self.journal.as_ref().is_some_and(|journal| journal.unsent_len() > 0 || journal.has_released())
+    }
+
+    /// How much is held until what it rests on is stored.
+    pub(crate) fn held(&self) -> usize {
+        self.journal.as_ref().map_or(0, |journal| journal.held_len())
     }
 
     /// Whether something that was held until it is stored may be said now.

@@ -85,8 +85,8 @@ impl Queue {
     }
 
     /// The next QoS 0 delivery that waits for nobody.
-    pub(crate) fn front_free(&self) -> Option<&Delivery> {
-        self.free.front().map(|(_, delivery)| delivery)
+    pub(crate) fn front_free(&self) -> Option<&(PublishToken, Delivery)> {
+        self.free.front()
     }
 
     /// Whether that one is older than `token`.

@@ -3,6 +3,8 @@ use crate::alias::{Given, Taken};
 use crate::auth::Exchange;
 use crate::requests::Filters;
 use crate::terms::Words;
+use crate::{DropReason, PublishToken};
+use alloc::collections::VecDeque;
 
 /// Of one connection; nothing of it outlives it.
 #[derive(Debug, Default)]
@@ -17,6 +19,8 @@ pub(crate) struct Rare {
     pub(crate) words: Words,
     /// The client's end: what was asked for.
     pub(crate) requested: Filters,
+    /// The client's end: what was dropped and not asked about.
+    pub(crate) dropped: VecDeque<(PublishToken, DropReason)>,
 }
 
 impl Rare {
@@ -29,5 +33,6 @@ impl Rare {
             + method
             + self.words.memory()
             + self.requested.memory()
+            + self.dropped.capacity() * size_of::<(PublishToken, DropReason)>()
     }
 }

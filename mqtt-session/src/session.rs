@@ -42,6 +42,32 @@ pub struct Drops {
     pub not_supported: u32,
 }
 
+/// Why a message that a client published was not sent, so that its token never completes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// Its expiry came before its turn.
+    Expired,
+    /// It is over the server's Maximum Packet Size. If it was sent on an earlier connection, the server may have had it.
+    TooLarge,
+    /// The server does not serve its QoS, or RETAIN.
+    NotSupported,
+    /// QoS 2: the server had it (PUBREC), and lost the session before it was released. Whether it was passed on is not known.
+    SessionLost,
+}
+
+impl Drops {
+    pub(crate) fn count(&mut self, why: DropReason) {
+        let count = match why {
+            DropReason::Expired => &mut self.expired,
+            DropReason::TooLarge => &mut self.too_large,
+            DropReason::NotSupported => &mut self.not_supported,
+            DropReason::SessionLost => return,
+        };
+        *count = count.saturating_add(1);
+    }
+}
+
 impl Session {
     /// A fresh session.
     pub fn new() -> Self {

@@ -93,7 +93,7 @@ impl Session {
     }
 
     /// Makes a change that was recorded after the snapshot this session was restored from: all of them, in order, give the state
-    /// after the last. Takes O(1) time. For sessions that have no connection and record nothing yet.
+    /// after the last. Takes O(1) time for nearly all. For sessions that have no connection and record nothing yet.
     ///
     /// # Errors
     /// The change does not follow from the state: something is missing before it. The session is as it was.

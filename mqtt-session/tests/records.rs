@@ -421,6 +421,24 @@ fn a_group_that_is_left_takes_back_what_was_begun_and_never_sent() {
     assert_eq!(replayed.snapshot(EPOCH), server.connection.session().snapshot(EPOCH));
 }
 
+// A peer that goes on asking while nothing gets stored is seen to do so.
+#[test]
+fn answers_that_wait_to_be_stored_are_backlog_and_no_output() {
+    let mut session = Session::new();
+    session.record_changes();
+    let mut server = End::server_of(&Default::default(), &common::connect(Version::V311, &[]), session);
+    server.delivers("a", "1", Qos::AtLeastOnce);
+    server.sends();
+    for _ in 0..1000 {
+        server.gets("50 02 00 09 62 02 00 09"); // PUBREC and PUBREL of nothing
+    }
+    assert_eq!((server.connection.control_backlog(), server.connection.has_output()), (8000, false));
+    server.connection.stored(u64::MAX);
+    assert!(server.connection.has_output());
+    assert!(server.sends().starts_with(&["62 02 00 09"; 1000].join(" ")));
+    assert_eq!((server.connection.control_backlog(), server.connection.has_output()), (0, false));
+}
+
 #[cfg(feature = "serde")]
 #[test]
 fn a_snapshot_goes_through_serde_and_garbage_does_not() {

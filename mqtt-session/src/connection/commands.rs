@@ -212,7 +212,8 @@ impl Connection {
     /// Publishes; QoS 1 and 2 complete with [`Event::Completed`](crate::Event::Completed), on this connection or a later one. Also before
     /// CONNACK and within `limits`; without a connection see [`Session::publish`].
     ///
-    /// A message that turns out to be too large, not served or expired when its turn comes is counted in [`Drops`](crate::Drops).
+    /// A message that turns out to be too large, not served or expired when its turn comes is counted in [`Drops`](crate::Drops)
+    /// and told by [`poll_dropped`](Self::poll_dropped).
     ///
     /// # Errors
     /// Ours: nothing has changed.

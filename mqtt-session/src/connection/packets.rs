@@ -4,7 +4,9 @@ use crate::auth::Exchange;
 use crate::error::Broken;
 use crate::inbound::Arrival;
 use crate::outbound::{Request, Step};
-use crate::{AckToken, Answered, Connected, Event, Instant, Received, RequestToken, alias, handshake, requests};
+use crate::{
+    AckToken, Answered, Connected, DropReason, Event, Instant, Received, RequestToken, alias, handshake, requests,
+};
 use mqtt_codec::{
     Ack, AckKind, Auth, Connack, Connect, Disconnect, Packet, PacketId, Properties, Publish, ReasonCode, ReasonCodes,
     Role, Suback, Unsuback, Version,
@@ -42,6 +44,9 @@ impl Connection {
         // 3.1 cannot say it: what we know is taken to go on, which its server survives if it does not.
         let session_present = connack.session_present || (version == Version::V31 && !clean && self.resumes);
         if !session_present {
+            for token in self.session.outbound.released() {
+                self.limits.note_dropped(token, DropReason::SessionLost);
+            }
             self.session.restart();
         }
         self.limits.take_connack(connack);

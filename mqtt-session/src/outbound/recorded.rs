@@ -119,12 +119,12 @@ impl Outbound {
                 }
             }
             // What stands at the front has no identifier: a place, QoS 0, or a message that waits for the window.
-            let delivery = match self.queue.front()? {
+            let (token, delivery) = match self.queue.front()? {
                 Waiting::Place(place) => return Some(Transmit::Place(*place)),
                 Waiting::Delivery(Entry { delivery, .. }) if delivery.qos != Qos::AtMostOnce => return None,
-                Waiting::Delivery(Entry { delivery, .. }) => delivery,
+                Waiting::Delivery(Entry { token, delivery, .. }) => (*token, delivery),
             };
-            let written = send(delivery, now, None, limits, drops, out);
+            let written = send(token, delivery, now, None, limits, drops, out);
             if written == Written::Full {
                 return Some(Transmit::Full);
             }
@@ -145,7 +145,11 @@ impl Outbound {
         out: &mut OutBuf,
     ) -> ControlFlow<Option<Transmit>> {
         let Some(Flight {
-            awaits: Awaits::Puback(delivery) | Awaits::Pubrec(delivery), counted, unsent: waits, ..
+            awaits: Awaits::Puback(delivery) | Awaits::Pubrec(delivery),
+            token,
+            counted,
+            unsent: waits,
+            ..
         }) = self.flights.get_mut(unsent.id)
         else {
             self.pop_unsent();
@@ -160,7 +164,7 @@ impl Outbound {
                 Some(Waiting::Delivery(_)) | None => None,
             });
         }
-        match send(delivery, now, Some(unsent.id), limits, drops, out) {
+        match send(*token, delivery, now, Some(unsent.id), limits, drops, out) {
             Written::Full => ControlFlow::Break(Some(Transmit::Full)),
             Written::Never => {
                 self.complete(unsent.id);

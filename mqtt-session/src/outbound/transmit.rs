@@ -5,7 +5,7 @@ use crate::journal::Change;
 use crate::limits::Limits;
 use crate::outgoing::{Outgoing, Written};
 use crate::queue::{Entry, Waiting};
-use crate::{Delivery, Drops, Instant, Transmit};
+use crate::{Delivery, DropReason, Drops, Instant, PublishToken, Transmit};
 use mqtt_codec::{AckKind, OutBuf, PacketId, Qos, ReasonCode};
 
 impl Outbound {
@@ -71,13 +71,13 @@ impl Outbound {
                 }
                 // This connection takes smaller packets than the last: as if delivered (v5 [MQTT-3.1.2-25]).
                 (Written::Never, Awaits::Puback(_)) => {
-                    drops.too_large = drops.too_large.saturating_add(1);
+                    give_up(flight.token, DropReason::TooLarge, limits, drops);
                     self.complete(id);
                     continue;
                 }
                 // The peer may hold the identifier, so it is released, else its next message would pass for a repetition.
                 (Written::Never, Awaits::Pubrec(delivery)) => {
-                    drops.too_large = drops.too_large.saturating_add(1);
+                    drops.count(DropReason::TooLarge);
                     self.bytes = self.bytes.saturating_sub(delivery.cost());
                     flight.awaits = Awaits::Pubcomp;
                     self.note(|| Change::Released { id });
@@ -117,16 +117,16 @@ impl Outbound {
             return self.transmit_recorded(now, limits, drops, out);
         }
         loop {
-            let delivery = match self.queue.front()? {
+            let Entry { token, delivery, .. } = match self.queue.front()? {
                 Waiting::Place(place) => return Some(Transmit::Place(*place)),
-                Waiting::Delivery(entry) => &entry.delivery,
+                Waiting::Delivery(entry) => entry,
             };
             let id = match delivery.qos {
                 Qos::AtMostOnce => None,
                 // v5 [MQTT-4.9.0-2], v5 [MQTT-3.3.4-7], v5 [MQTT-3.3.4-9]: at zero quota it waits.
                 Qos::AtLeastOnce | Qos::ExactlyOnce => Some(self.flights.next().filter(|_| self.window.is_open())?),
             };
-            match send(delivery, now, id, limits, drops, out) {
+            match send(*token, delivery, now, id, limits, drops, out) {
                 Written::Full => return Some(Transmit::Full),
                 // v5 [MQTT-3.1.2-25]: dropped for this client alone, and done; no identifier and no quota were spent.
                 Written::Never => self.forget_front(),
@@ -162,9 +162,9 @@ impl Outbound {
     }
 
     fn transmit_free(&mut self, now: Instant, limits: &mut Limits, drops: &mut Drops, out: &mut OutBuf) -> Transmit {
-        while let Some(delivery) = self.queue.front_free() {
+        while let Some((token, delivery)) = self.queue.front_free() {
             let size = delivery.cost();
-            let written = send(delivery, now, None, limits, drops, out);
+            let written = send(*token, delivery, now, None, limits, drops, out);
             if written == Written::Full {
                 return Transmit::Full;
             }
@@ -180,6 +180,7 @@ impl Outbound {
 
 /// Writes a new message, if it may be sent at all.
 pub(super) fn send(
+    token: PublishToken,
     delivery: &Delivery,
     now: Instant,
     id: Option<PacketId>,
@@ -189,17 +190,23 @@ pub(super) fn send(
 ) -> Written {
     // v5 [MQTT-3.3.2-5]: whose expiry has come before it was sent.
     if delivery.message.is_expired(now) {
-        drops.expired = drops.expired.saturating_add(1);
+        give_up(token, DropReason::Expired, limits, drops);
         return Written::Never;
     }
     if !limits.may_send(delivery.qos, delivery.retain) {
-        drops.not_supported = drops.not_supported.saturating_add(1);
+        give_up(token, DropReason::NotSupported, limits, drops);
         return Written::Never;
     }
     // v5 [MQTT-4.3.2-2], v5 [MQTT-4.3.3-2], v5 [MQTT-4.3.1-1]: DUP 0, whatever the publisher's was (v5 [MQTT-3.3.1-3]).
     let written = Outgoing::kept(delivery, now, id, false).write(limits, out);
     if written == Written::Never {
-        drops.too_large = drops.too_large.saturating_add(1);
+        give_up(token, DropReason::TooLarge, limits, drops);
     }
     written
+}
+
+#[cold]
+fn give_up(token: PublishToken, why: DropReason, limits: &mut Limits, drops: &mut Drops) {
+    drops.count(why);
+    limits.note_dropped(token, why);
 }
