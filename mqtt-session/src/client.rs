@@ -11,8 +11,8 @@ use mqtt_codec::{Connect, EncodeError, Properties, Qos, Reader, ReasonCode};
 /// A client: its [`Connection`], what reads for it, and its events, each owned.
 ///
 /// Bytes go in by [`handle_input`](Self::handle_input), events come out by [`poll_event`](Self::poll_event); everything else is the
-/// connection's. What waits in here is bounded by what was given: take the events before giving more. Whoever wants to see messages
-/// where they lie, without an allocation for each, uses [`Connection::read`].
+/// connection's. What waits in here is bounded by what was given, and messages made of it by 1 MiB beyond: take the events before giving
+/// more. Whoever wants to see messages where they lie, without an allocation for each, uses [`Connection::read`].
 ///
 /// # Examples
 ///
@@ -38,7 +38,17 @@ pub struct Client {
     connection: Connection,
     reader: Reader,
     events: VecDeque<ClientEvent>,
+    /// Bytes of the messages among them.
+    bytes: usize,
+    /// The time of the last input.
+    now: Instant,
+    /// Found while events were polled.
+    failed: Option<ProtocolError>,
 }
+
+/// A few bytes of input make a large message where an alias stands for its topic: with this many bytes of messages the rest of the
+/// input waits as it came.
+const MOST: usize = 1 << 20;
 
 /// What happened, owned. See [`Event`] for each.
 #[derive(Clone, Debug)]
@@ -121,7 +131,7 @@ impl Client {
         config: &ClientConfig,
     ) -> Result<Self, EncodeError> {
         let connection = Connection::client_with(now, connect, session, config)?;
-        Ok(Self { reader: connection.reader(), connection, events: VecDeque::new() })
+        Ok(Self { reader: connection.reader(), connection, events: VecDeque::new(), bytes: 0, now, failed: None })
     }
 
     /// The connection, for commands, for writing and for time.
@@ -134,16 +144,29 @@ impl Client {
     /// # Errors
     /// The server broke a rule: the goodbye is queued, flush it and close. What came before that is still to be polled.
     pub fn handle_input(&mut self, now: Instant, bytes: &[u8]) -> Result<(), ProtocolError> {
+        self.now = self.now.max(now);
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let mut input = self.connection.read(now, &mut self.reader, bytes);
-        while let Some(event) = input.next()? {
-            self.events.extend(owned(now, &event));
+        while self.bytes < MOST
+            && let Some(event) = input.next()?
+        {
+            let event = owned(now, &event);
+            self.bytes += event.as_ref().map_or(0, size);
+            self.events.extend(event);
         }
         Ok(())
     }
 
-    /// The next event, in the order in which they came.
+    /// The next event, in the order in which they came. Ask until there is none, then write: what input had to wait is read here. An error
+    /// in it is given by the next [`handle_input`](Self::handle_input), its goodbye queued already.
     pub fn poll_event(&mut self) -> Option<ClientEvent> {
+        if self.events.is_empty() && self.reader.buffered() > 0 && self.failed.is_none() {
+            self.failed = self.handle_input(self.now, &[]).err();
+        }
         let event = self.events.pop_front();
+        self.bytes = self.bytes.saturating_sub(event.as_ref().map_or(0, size));
         if event.is_none() {
             self.events = VecDeque::new();
             return self.connection.poll_dropped().map(|(token, why)| ClientEvent::Dropped { token, why });
@@ -155,6 +178,11 @@ impl Client {
     pub fn into_session(self) -> Session {
         self.connection.into_session()
     }
+}
+
+/// Bytes of its message.
+fn size(event: &ClientEvent) -> usize {
+    if let ClientEvent::Message(received) = event { received.message.size() } else { 0 }
 }
 
 /// `None` for what is nothing to a client.

@@ -117,3 +117,30 @@ fn a_message_keeps_its_user_properties_as_they_were() {
     client.connection().acknowledge(token, ReasonCode::SUCCESS);
     assert_eq!(sent(&mut client), "70 02 00 05");
 }
+
+// Ten bytes with an alias are a message with the whole topic.
+#[test]
+fn a_little_input_makes_no_flood_of_large_messages() {
+    let asks = [Property::TopicAliasMaximum(10)];
+    let connect = connect(Version::V5, &asks);
+    let mut client = Client::new(Instant::ZERO, &connect, Session::new(), &ClientConfig::default()).unwrap();
+    sent(&mut client);
+    client.handle_input(Instant::ZERO, &bytes("20 03 00 00 00")).unwrap();
+    client.poll_event();
+    let set = [&bytes("30 C6 B8 02 9C 40")[..], &[b'a'; 40_000], &bytes("03 23 00 01")].concat();
+    client.handle_input(Instant::ZERO, &set).unwrap();
+    assert!(matches!(client.poll_event(), Some(ClientEvent::Message(_))));
+    let flood = [bytes("32 08 00 00 00 07 03 23 00 01").repeat(1000), bytes("36 00")].concat();
+    client.handle_input(Instant::ZERO, &flood).unwrap();
+    let mut told = 0;
+    // what has been acknowledged is what is kept: a message came whole only as far as there was room
+    assert!(sent(&mut client).len() < 30 * 12);
+    while let Some(event) = client.poll_event() {
+        let ClientEvent::Message(received) = event else { panic!() };
+        assert_eq!(received.message.topic().as_str().len(), 40_000);
+        told += 1;
+    }
+    assert_eq!((told, client.connection().state()), (1000, State::Closing));
+    assert!(client.handle_input(Instant::ZERO, b"").is_err(), "it broke a rule at the end");
+    assert!(client.handle_input(Instant::ZERO, b"").is_ok() && client.poll_event().is_none());
+}
