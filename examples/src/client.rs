@@ -164,6 +164,7 @@ impl Client {
         self.connection.disconnect(now, ReasonCode::SUCCESS, properties);
         self.flush()?;
         let end = self.now() + PATIENCE;
+        // v4 [MQTT-3.14.4-1]: after DISCONNECT our side closes.
         self.wire.finish();
         while self.now() < end {
             match self.wait(Some(end)) {

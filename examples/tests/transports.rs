@@ -510,3 +510,20 @@ fn pub_trusts_no_broker_that_its_authority_did_not_sign() {
     let (code, said) = publish("localhost", authority.path("nowhere.pem"), &[]);
     assert!(code == 1 && said.contains("nowhere.pem"), "{said}");
 }
+
+#[test]
+fn a_client_closes_after_its_goodbye() {
+    // v4 [MQTT-3.14.4-1]: and says no more
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let publisher = Program::start(env!("CARGO_BIN_EXE_pub"), &["-h", "127.0.0.1", "-p", &port, "-t", "t", "-m", "x"]);
+    let (mut socket, _) = listener.accept().unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(Client(&socket).packet()[0], 0x10);
+    socket.write_all(&ACCEPTED).unwrap();
+    let mut rest = Vec::new();
+    socket.read_to_end(&mut rest).unwrap(); // up to where the client has closed; we have not
+    assert_eq!(rest, [&publish("t", b"x")[..], &[0xE0, 0]].concat());
+    drop(socket);
+    assert_eq!(publisher.outcome().0, 0);
+}
