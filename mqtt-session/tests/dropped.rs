@@ -4,10 +4,10 @@
 mod common;
 
 use common::{End, LIMITS, Seen, connect};
-use mqtt_session::codec::{Properties, Property, Qos, ReasonCode, Version};
+use mqtt_session::codec::{OutBuf, Properties, Property, Qos, ReasonCode, Version};
 use mqtt_session::topic::TopicName;
 use mqtt_session::{
-    Client, ClientConfig, ClientEvent, DropReason, Instant, Publication, PublishToken, QueueLimits, Session,
+    Client, ClientConfig, ClientEvent, DropReason, Instant, Publication, PublishToken, QueueLimits, Session, Transmit,
 };
 
 /// A client that goes on with `session`, on the terms of `connack`, and has sent all it could.
@@ -79,6 +79,19 @@ fn what_the_server_took_and_lost_with_its_session_is_told() {
 }
 
 #[test]
+fn a_release_that_the_server_has_no_room_for_does_not_pass_for_written() {
+    let mut session = Session::new();
+    offline(&mut session, Qos::ExactlyOnce, false, b"1", 9);
+    let mut client = goes_on(session, "20 03 00 00 00");
+    client.gets("50 02 00 01");
+    let session = client.connection.into_session();
+    let mut client = End::client_of(&connect(Version::V5, &[]), session, "20 08 01 00 05 27 00 00 00 03");
+    let mut out = OutBuf::with_limit(1000);
+    assert_eq!(client.connection.poll_transmit(client.now, &mut out), Transmit::Empty);
+    assert!(!client.connection.has_output() && out.is_empty());
+}
+
+#[test]
 fn whoever_never_asks_gathers_no_more_than_so_many() {
     let mut session = Session::new();
     let limits = QueueLimits { messages: 100_000, ..LIMITS };
@@ -116,8 +129,8 @@ fn a_client_of_owned_events_is_told_behind_all_else() {
     let token = offline(&mut session, Qos::AtLeastOnce, false, b"1", 0);
     let mut client = Client::new(Instant::ZERO, &connect(Version::V5, &[]), session, &ClientConfig::default()).unwrap();
     client.handle_input(Instant::ZERO, &common::bytes("20 03 00 00 00")).unwrap();
-    let mut out = mqtt_session::codec::OutBuf::with_limit(1000);
-    while client.connection().poll_transmit(Instant::ZERO, &mut out) == mqtt_session::Transmit::Wrote {}
+    let mut out = OutBuf::with_limit(1000);
+    while client.connection().poll_transmit(Instant::ZERO, &mut out) == Transmit::Wrote {}
     assert!(matches!(client.poll_event(), Some(ClientEvent::Connected { .. })));
     let Some(ClientEvent::Dropped { token: told, why: DropReason::Expired }) = client.poll_event() else { panic!() };
     assert_eq!(told, token);

@@ -90,7 +90,9 @@ impl Outbound {
             }
             flight.stale = false;
             self.done_again();
-            return Some(Transmit::Wrote);
+            if written == Written::Wrote {
+                return Some(Transmit::Wrote);
+            }
         }
         None
     }

@@ -207,7 +207,7 @@ impl Reference {
             answers.push(owed.wire);
             self.owed.pop_front();
         }
-        // pitfall 7: answers leave in the order in which what they answer came
+        // v5 [MQTT-4.6.0-2], v5 [MQTT-4.6.0-3]: answers leave in the order in which what they answer came
         assert_eq!(written.iter().filter(is_answer).copied().collect::<Vec<_>>(), answers, "answers of {self:?}");
 
         let mut rest: VecDeque<_> = written.iter().filter(|wire| !is_answer(wire)).copied().collect();
