@@ -77,9 +77,10 @@ impl<P: Policy> Broker<P> {
     }
 
     /// What the host has learnt of the peer since it opened the transport: a proxy's word, say. Only before CONNECT; after it, and
-    /// for a stale `id`, nothing changes.
+    /// for a stale `id`, nothing changes. An address that is new counts for [`Config::address_rate`] as if the transport had just come
+    /// from there; over it, the connection is closed. So open what comes through a proxy without an address: the proxy's own would count.
     pub fn set_peer(&mut self, id: ConnectionId, peer: Peer) {
-        self.core.set_peer(id.0, peer);
+        self.core.set_peer(self.now, id.0, peer);
     }
 
     /// Bytes came. All are taken: what cannot be worked off now (the connection is paused) is kept.
@@ -97,8 +98,11 @@ impl<P: Policy> Broker<P> {
             return;
         }
         let Some(Some(reader)) = readers.get_mut(id.index as usize) else { return };
+        let live = core.is_live(id);
+        reader.set_limit(core.read_limit(id, live));
         let mut packets = reader.read(bytes);
-        while core.is_reading(id) {
+        // one that is let in here goes on in a turn of its own, with another limit
+        while core.is_reading(id) && (live || !core.is_live(id)) {
             match packets.next() {
                 Ok(Some(packet)) => {
                     core.stats.packets_in += 1;
@@ -126,8 +130,9 @@ impl<P: Policy> Broker<P> {
         loop {
             self.core.publish_wills(now);
             self.core.hand_over(now);
-            if !self.core.wills_due.is_empty() {
-                continue; // a hand-over has ended a session
+            self.core.deny_over_budget(now);
+            if !self.core.wills_due.is_empty() || !self.core.handovers.is_empty() {
+                continue; // a hand-over or a refusal has ended a session
             }
             let Some(id) = self.core.runnable.pop_front() else { return };
             self.pump(now, id, &[]);

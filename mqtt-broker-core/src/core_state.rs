@@ -38,6 +38,8 @@ pub(crate) struct Core<P> {
     /// By serial number, and the number given out last.
     pub(crate) deferred: BTreeMap<u64, Entry>,
     pub(crate) last_ticket: u64,
+    /// Those among them to deny before the call under way ends.
+    pub(crate) over_budget: VecDeque<u64>,
     pub(crate) deadlines: Deadlines,
     pub(crate) events: Events,
     pub(crate) stats: Stats,
@@ -104,6 +106,7 @@ impl<P: Policy> Core<P> {
             retained: Retained::new(),
             deferred: BTreeMap::new(),
             last_ticket: 0,
+            over_budget: VecDeque::new(),
             deadlines: Deadlines::default(),
             events: Events::default(),
             stats: Stats::default(),
@@ -126,17 +129,27 @@ impl<P: Policy> Core<P> {
     }
 
     /// What the host has learnt of a peer that has not sent its CONNECT.
-    pub(crate) fn set_peer(&mut self, id: Id, peer: Peer) {
-        if let Some(conn) = self.connections.get_mut(id).filter(|conn| matches!(conn.phase, Phase::Handshake(_))) {
-            let (old, new) = (conn.peer.listener, peer.listener);
-            *conn.peer = peer;
-            self.count_connection(old, false);
-            self.count_connection(new, true);
+    pub(crate) fn set_peer(&mut self, now: Instant, id: Id, peer: Peer) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        if !matches!(conn.phase, Phase::Handshake(_)) {
+            return;
+        }
+        let old = core::mem::replace(&mut *conn.peer, peer.clone());
+        self.count_connection(old.listener, false);
+        self.count_connection(peer.listener, true);
+        let host = |peer: &Peer| peer.address.map(|address| address.ip());
+        if host(&old) != host(&peer) && self.address_comes_too_fast(now, &peer) {
+            self.limited(Limit::ConnectionRate, None, Some(&peer));
+            self.close(now, id, Cause::Ended(ReasonCode::CONNECTION_RATE_EXCEEDED));
         }
     }
 
     pub(crate) fn is_reading(&self, id: Id) -> bool {
         self.connections.get(id).is_some_and(Conn::is_reading)
+    }
+
+    pub(crate) fn is_live(&self, id: Id) -> bool {
+        self.connections.get(id).is_some_and(|conn| conn.client().is_some())
     }
 
     pub(crate) fn is_closing(&self, id: Id) -> bool {

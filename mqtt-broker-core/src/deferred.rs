@@ -28,8 +28,8 @@ pub(crate) enum Deferred {
     Unsubscribe { connection: Id, request: Box<HeldUnsubscribe> },
     /// A will that fires, rewritten or not.
     Will(Box<DueWill>, Option<Box<NewMessage>>),
-    /// A subscription that was granted once and is judged anew; it stays meanwhile.
-    Again { client: Id, filter: TopicFilterBuf },
+    /// A subscription that was granted once and is judged anew, rewritten or not; it stays meanwhile.
+    Again { client: Id, filter: TopicFilterBuf, new: Option<Box<NewSubscription>> },
     /// A message of the embedding program.
     Local { from: Option<LocalId>, held: Box<HeldMessage> },
 }
@@ -107,14 +107,12 @@ impl<P: Policy> Core<P> {
     /// Keeps the request that was asked about last, and pauses the connection it came from, if any, and no other.
     pub(crate) fn defer(&mut self, now: Instant, deferred: Deferred, from: Option<Id>) {
         let (serial, deadline) = (self.last_ticket, now + self.config.decision_timeout);
-        // over the budget it is denied as soon as the host calls `handle_timeout`, which is now
         let bytes = deferred.bytes();
-        let deadline = if self.may_hold(bytes) {
-            deadline
-        } else {
+        if bytes > 0 && !self.may_hold(bytes) {
             self.limited(Limit::HeldBytes, None, None);
-            now
-        };
+            // before the call under way ends: here, one filter after the other would recurse
+            self.over_budget.push_back(serial);
+        }
         self.hold(bytes);
         self.deferred.insert(serial, Entry { deferred, deadline });
         self.deadlines.set(deadline, Due::Ticket(serial));
@@ -131,6 +129,13 @@ impl<P: Policy> Core<P> {
         if let Some(entry) = self.deferred.remove(&serial) {
             self.unhold(entry.deferred.bytes());
             self.deadlines.clear(entry.deadline, Due::Ticket(serial));
+        }
+    }
+
+    /// Denies what there was no room to keep.
+    pub(crate) fn deny_over_budget(&mut self, now: Instant) {
+        while let Some(serial) = self.over_budget.pop_front() {
+            self.resume(now, serial, Decision::Deny(ReasonCode::QUOTA_EXCEEDED));
         }
     }
 
@@ -165,7 +170,7 @@ impl<P: Policy> Core<P> {
                 self.unsubscribe_resumed(now, connection, *request, decision);
             }
             Deferred::Will(due, new) => self.will_resumed(now, due, new, decision),
-            Deferred::Again { client, filter } => self.again_resumed(client, filter, decision),
+            Deferred::Again { client, filter, new } => self.again_resumed(now, client, filter, new, decision),
             Deferred::Local { from, held } => self.local_resumed(now, from, *held, decision),
         }
     }

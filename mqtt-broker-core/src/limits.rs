@@ -16,7 +16,7 @@ pub enum Limit {
     /// [`connect_timeout`](mqtt_session::ServerConfig::connect_timeout), and was closed.
     ConnectTimeout,
     /// [`ListenerConfig::connection_rate`](crate::ListenerConfig::connection_rate) or
-    /// [`Config::address_rate`](crate::Config::address_rate): the transport was not taken.
+    /// [`Config::address_rate`](crate::Config::address_rate): the transport was not taken, or closed when a proxy told the address.
     ConnectionRate,
     /// A ban kept a transport or a client out.
     Banned,
@@ -127,7 +127,16 @@ impl<P: Policy> Core<P> {
         }
     }
 
-    /// The largest packet that is taken on a connection, bytes.
+    /// The largest packet that is taken now on a connection behind its CONNECT, bytes: of one that nobody has let in yet no larger
+    /// one than a CONNECT.
+    pub(crate) fn read_limit(&self, id: Id, live: bool) -> u32 {
+        let listener = self.connections.get(id).map_or(0, |conn| conn.peer.listener);
+        let server = self.config.server_of(listener);
+        let most = if live { u32::MAX } else { server.maximum_connect_size };
+        server.maximum_packet_size.min(most)
+    }
+
+    /// The largest packet that is ever taken on a connection, bytes.
     pub(crate) fn packet_limit(&self, id: Id) -> usize {
         let listener = self.connections.get(id).map_or(0, |conn| conn.peer.listener);
         self.config.server_of(listener).maximum_packet_size as usize

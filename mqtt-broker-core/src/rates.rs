@@ -246,6 +246,11 @@ impl<P: Policy> Core<P> {
         {
             return true;
         }
+        self.address_comes_too_fast(now, peer)
+    }
+
+    /// Whether a transport comes too soon after others of its address.
+    pub(crate) fn address_comes_too_fast(&mut self, now: Instant, peer: &Peer) -> bool {
         let (Some(rate), Some(address)) = (self.config.address_rate, peer.address) else { return false };
         let key = match address.ip().to_canonical() {
             IpAddr::V4(address) => self.clients.hash(&address.octets()),

@@ -8,7 +8,8 @@ use crate::deferred::Deferred;
 use crate::event::Drop;
 use crate::routes::Subscription;
 use crate::slots::Id;
-use crate::{ClientInfo, Decision, Peer, Policy, ReceiveRequest};
+use crate::{ClientInfo, Decision, NewSubscription, Peer, Policy, ReceiveRequest};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mqtt_session::codec::{ReasonCode, RetainHandling, SubscribeOptions};
 use mqtt_session::topic::{SubscriptionTrie, TopicFilter, TopicFilterBuf};
@@ -71,12 +72,12 @@ impl<P: Policy> Core<P> {
         }
         let mut denied = Vec::new();
         for filter in &filters {
-            match self.judge_again(now, index, filter.as_filter()) {
+            match self.judge_again(now, index, filter.as_filter(), None) {
                 Verdict::Allow | Verdict::AllowAs(_) => {}
                 Verdict::Deny(_) => denied.push(filter),
-                Verdict::Defer(_) => {
+                Verdict::Defer(new) => {
                     let Some(client) = self.clients.slots.id_at(index) else { continue };
-                    self.defer(now, Deferred::Again { client, filter: filter.clone() }, None);
+                    self.defer(now, Deferred::Again { client, filter: filter.clone(), new }, None);
                 }
             }
         }
@@ -87,17 +88,37 @@ impl<P: Policy> Core<P> {
     }
 
     /// The policy has spoken on a subscription that was judged anew.
-    pub(crate) fn again_resumed(&mut self, client: Id, filter: TopicFilterBuf, answer: Decision) {
-        if self.clients.slots.get(client).is_some()
-            && !matches!(answer, Decision::Allow)
-            && self.drop_subscription(client.index, filter.as_filter())
-        {
-            self.judge_waiting(client.index, &[&filter]);
+    pub(crate) fn again_resumed(
+        &mut self,
+        now: Instant,
+        client: Id,
+        filter: TopicFilterBuf,
+        new: Option<Box<NewSubscription>>,
+        answer: Decision,
+    ) {
+        if self.clients.slots.get(client).is_none() {
+            return;
+        }
+        match self.judge_again(now, client.index, filter.as_filter(), Some((new, answer))) {
+            Verdict::Allow | Verdict::AllowAs(_) => {}
+            Verdict::Deny(_) => {
+                if self.drop_subscription(client.index, filter.as_filter()) {
+                    self.judge_waiting(client.index, &[&filter]);
+                }
+            }
+            Verdict::Defer(new) => self.defer(now, Deferred::Again { client, filter, new }, None),
         }
     }
 
-    /// Whether a subscription may stay as it is, or at a lower QoS. One that would be put elsewhere now may not.
-    fn judge_again(&mut self, now: Instant, index: u32, filter: TopicFilter<'_>) -> Verdict<()> {
+    /// Whether a subscription may stay as it is, or at a lower QoS. One that would be put elsewhere now may not. `answer` is to what
+    /// was put off: the subscription, or what the policy put in its place.
+    fn judge_again(
+        &mut self,
+        now: Instant,
+        index: u32,
+        filter: TopicFilter<'_>,
+        answer: Option<(Option<Box<NewSubscription>>, Decision)>,
+    ) -> Verdict<NewSubscription> {
         let old = self.subscription(index, filter).copied();
         let Self { policy, config, last_ticket, clients, connections, routes, groups, .. } = self;
         let (Some(client), Some(old)) = (clients.slots.at(index), old) else {
@@ -107,12 +128,20 @@ impl<P: Policy> Core<P> {
         let options = SubscribeOptions { qos, no_local, retain_as_published, retain_handling: RetainHandling::Never };
         let (mut away, own) = (Peer::default(), client.own_name(filter));
         let info = client.info(client.peer(connections, &mut away));
-        let granted = match (Desk { now, policy, config, last_ticket }).subscribe(info, own, options) {
+        let mut desk = Desk { now, policy, config, last_ticket };
+        let verdict = match answer {
+            None => desk.subscribe(info, own, options),
+            Some((new, answer)) => match (desk.resume_subscribe(info, options, new.is_some(), answer), new) {
+                (Verdict::Allow, Some(new)) => Verdict::AllowAs(new),
+                (verdict, _) => verdict,
+            },
+        };
+        let granted = match verdict {
             Verdict::Allow if own == filter => qos,
             Verdict::AllowAs(new) if new.filter.as_filter() == filter => new.options.qos.min(qos),
             Verdict::Allow | Verdict::AllowAs(_) => return Verdict::Deny(ReasonCode::NOT_AUTHORIZED),
             Verdict::Deny(reason) => return Verdict::Deny(reason),
-            Verdict::Defer(_) => return Verdict::Defer(None),
+            Verdict::Defer(new) => return Verdict::Defer(new),
         };
         let each = !policy.receives_all(&info, filter);
         if (granted, each) != (qos, was_each)

@@ -2,7 +2,9 @@
 use crate::harness::*;
 use base64ct::{Base64, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
-use mqtt_broker_core::codec::{Auth, Disconnect, Packet, Properties, Property, Qos, ReasonCode, Role, Utf8, Version};
+use mqtt_broker_core::codec::{
+    Auth, Disconnect, Packet, Properties, Property, Publish, Qos, ReasonCode, Role, TopicName, Utf8, Version,
+};
 use mqtt_broker_core::topic::TopicFilter;
 use mqtt_broker_core::{
     AuthRequest, AuthStep, ClientInfo, Config, ConnectRequest, ConnectionId, Decision, Policy, PublishRequest,
@@ -510,4 +512,40 @@ fn an_exchange_is_forgotten_too_when_its_client_is_turned_away_at_last() {
     answer(&mut world, bob, ReasonCode::CONTINUE_AUTHENTICATION, &prover.last(&challenge).0);
     assert_eq!(said(&mut world, bob).0, "CONNACK 0x87", "ada's session");
     assert_eq!(world.broker.policy().forgotten, forgotten + 1);
+}
+
+#[test]
+fn who_is_not_let_in_yet_may_send_no_more_than_a_connect() {
+    // S17
+    let big = "x".repeat(10_000);
+    let mut config = Config::default();
+    config.server.maximum_connect_size = 1_000;
+    let mut world = World::with(config, Scram::with_users(&[("ada", "one")]));
+    let prover = Prover::new("ada", "one");
+    let client = begin(&mut world, "c", METHOD, &prover.first(), &[]);
+    said(&mut world, client);
+    answer(&mut world, client, ReasonCode::CONTINUE_AUTHENTICATION, &big);
+    assert!(world.is_closed(client));
+    assert_eq!(world.broker.policy().asked.len(), 1, "nobody looked at it");
+    // once it is let in, what came with its last word may be large
+    let client = begin(&mut world, "c", METHOD, &prover.first(), &[]);
+    let (_, challenge) = said(&mut world, client);
+    let (proof, _) = prover.last(&challenge);
+    let list = [Property::AuthenticationMethod(text(METHOD)), Property::AuthenticationData(proof.as_bytes())];
+    let properties = Properties::from_slice(&list);
+    let mut bytes = Vec::new();
+    let reason = ReasonCode::CONTINUE_AUTHENTICATION;
+    Packet::Auth(Auth { reason, properties }).encode(Version::V5, &mut bytes).unwrap();
+    let publish = Publish {
+        dup: false,
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        topic: Some(TopicName::new("t").unwrap()),
+        packet_id: Some(id(1)),
+        properties: Properties::EMPTY,
+        payload: big.as_bytes(),
+    };
+    Packet::Publish(publish).encode(Version::V5, &mut bytes).unwrap();
+    world.send_bytes(client, &bytes);
+    assert_eq!(world.received(client), ["CONNACK 0x00", "PUBACK id1 0x10"]);
 }

@@ -5,7 +5,7 @@ use mqtt_broker_core::codec::{
     TopicFilter, Utf8, Version,
 };
 use mqtt_broker_core::{
-    ClientInfo, Config, ConnectRequest, Decision, DenyAll, Origin, Policy, PublishRequest, ReceiveRequest,
+    ClientInfo, Config, ConnectRequest, Decision, DenyAll, Limit, Origin, Policy, PublishRequest, ReceiveRequest,
     SubscribeRequest, Ticket, UnsubscribeRequest,
 };
 
@@ -310,4 +310,29 @@ fn a_half_done_qos_2_exchange_ends_even_when_the_right_is_gone() {
     world.broker.policy_mut().revoked = true;
     world.ack(client, AckKind::Pubrel, 1);
     assert_eq!(world.received(client), ["PUBCOMP id1"]);
+}
+
+#[test]
+fn a_request_that_there_is_no_room_to_keep_is_denied_at_once() {
+    // S17
+    let mut config = Config::default();
+    config.max_held_bytes = 200;
+    let mut world = World::with(config, House::default());
+    let client = world.join(Version::V5, "c");
+    world.publish(client, "later", &"x".repeat(300), Qos::AtLeastOnce);
+    assert_eq!(world.received(client), ["PUBACK id1 0x97"]);
+    // one filter after the other, and the rest as ever
+    let long = format!("later/{}", "x".repeat(300));
+    let list = [long.as_str(), &long, "a", &long]
+        .map(|filter| Subscription { filter: TopicFilter::new(filter).unwrap(), options: SubscribeOptions::default() });
+    let (properties, subscriptions) = (Properties::EMPTY, Subscriptions::from_slice(&list));
+    world.send(client, Packet::Subscribe(Subscribe { packet_id: id(3), properties, subscriptions }));
+    assert_eq!(world.received(client), ["SUBACK [0x97, 0x97, 0x00, 0x97]"]);
+    assert_eq!(world.broker.stats().limited(Limit::HeldBytes), 4);
+    assert_eq!(world.broker.stats().held_bytes, 1, "only the filter that was granted");
+    // nobody waits, and the tickets are stale
+    decide(&mut world, Decision::Allow);
+    world.publish(client, "a", "x", Qos::AtMostOnce);
+    assert_eq!(world.messages(client), ["a x"]);
+    assert_eq!(world.broker.stats().messages_out, 1);
 }

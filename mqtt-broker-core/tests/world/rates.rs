@@ -276,3 +276,22 @@ fn what_is_retained_goes_by_the_listener_it_came_by() {
     world.subscribe(client, "t", Qos::AtMostOnce);
     assert_eq!(world.broker.stats().messages_out, 1);
 }
+
+#[test]
+fn an_address_that_a_proxy_tells_counts_too() {
+    let mut world = World::configured(|config| config.address_rate = Some(Rate { per_second: 1, burst: 2 }));
+    let open = |world: &mut World<AllowAll>, told: &str| {
+        let client = world.open(Version::V5);
+        world.broker.set_peer(world.links[client].id, peer(told, 0));
+        // the same again, from another port, is nothing new
+        world.broker.set_peer(world.links[client].id, peer(told, 0));
+        world.turn();
+        !world.is_closed(client)
+    };
+    let came = ["192.0.2.1:1", "192.0.2.1:2", "192.0.2.1:3", "192.0.2.2:1"].map(|told| open(&mut world, told));
+    assert_eq!(came, [true, true, false, true]);
+    assert_eq!(world.broker.stats().limited(Limit::ConnectionRate), 1);
+    assert_eq!(world.broker.stats().connections, 3);
+    world.advance(SECOND);
+    assert!(open(&mut world, "192.0.2.1:4"));
+}

@@ -323,3 +323,35 @@ fn an_answer_that_does_not_fit_the_question_is_a_no() {
     assert_eq!(world.received(client), ["PUBACK id1 0x87"]);
     assert!(world.messages(watcher).is_empty());
 }
+
+#[test]
+fn a_rewritten_subscription_whose_new_judgement_is_put_off_is_judged_by_what_it_is_rewritten_to() {
+    // S7, S9
+    let elsewhere = || again("home/x");
+    for (first, second, stays) in [
+        (again("home/a"), None, true),
+        (again("home/later"), Some(Decision::Allow), false),
+        (elsewhere(), None, false),
+        (Decision::Allow, None, false), // it would no longer be rewritten
+        (Decision::Deny(ReasonCode::NOT_AUTHORIZED), None, false),
+    ] {
+        let (mut world, watcher) = world();
+        let client = world.join(Version::V5, "c");
+        world.broker.policy_mut().later = true;
+        world.subscribe(client, "a", Qos::AtMostOnce);
+        decide(&mut world, again("home/a"));
+        assert_eq!(world.received(client), ["SUBACK [0x00]"]);
+        assert!(world.broker.reauthorize(world.now, "c"));
+        let text = format!("{first:?}");
+        decide(&mut world, first);
+        if let Some(second) = second {
+            decide(&mut world, second);
+        }
+        world.broker.policy_mut().later = false;
+        world.publish(watcher, "home/a", "x", Qos::AtMostOnce);
+        assert_eq!(!world.messages(client).is_empty(), stays, "{text}");
+        assert_eq!(world.broker.stats().subscriptions, 1 + usize::from(stays));
+        assert_eq!(world.unsubscribe(client, "a"), [if stays { "UNSUBACK [0x00]" } else { "UNSUBACK [0x11]" }]);
+        assert_eq!(world.broker.stats().held_bytes, "home/#".len());
+    }
+}
