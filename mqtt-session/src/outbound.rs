@@ -19,7 +19,7 @@ use crate::limits::Window;
 use crate::message::Delivery;
 use crate::packet_ids::PacketIds;
 use crate::queue::{Entry, Queue};
-use crate::{Place, PublishToken, QueueFull, QueueLimits};
+use crate::{Place, PublishToken, QueueFull, QueueLimits, Share};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mqtt_codec::{Ack, AckKind, PacketId, Qos, ReasonCode, Version};
@@ -358,6 +358,18 @@ impl Outbound {
         });
         let waiting = self.queue.take_if(|_| true).into_iter().map(|entry| entry.delivery);
         flights.chain(waiting).filter(|delivery| delivery.qos > Qos::AtMostOnce && delivery.share().is_some()).collect()
+    }
+
+    pub(crate) fn mark_shared(&mut self, mut share: impl FnMut(u64) -> Option<Share>) {
+        let flights = self.flights.iter_mut().filter_map(|(_, flight)| match &mut flight.awaits {
+            Awaits::Puback(delivery) | Awaits::Pubrec(delivery) => Some(delivery),
+            Awaits::Pubcomp | Awaits::Suback | Awaits::Unsuback => None,
+        });
+        for delivery in flights.chain(self.queue.iter_mut()) {
+            if let Some(number) = delivery.share() {
+                delivery.aside = share(number).map(|share| share.0);
+            }
+        }
     }
 
     pub(crate) fn take_shared(&mut self, number: u64) -> Vec<Delivery> {

@@ -102,6 +102,15 @@ impl Queue {
         })
     }
 
+    /// The deliveries of both lanes.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Delivery> {
+        let ordered = self.ordered.iter_mut().filter_map(|waiting| match waiting {
+            Waiting::Delivery(entry) => Some(&mut entry.delivery),
+            Waiting::Place(_) => None,
+        });
+        ordered.chain(self.free.iter_mut().map(|(_, delivery)| delivery))
+    }
+
     /// Whether nothing stands in the ordered lane.
     pub(crate) fn is_clear(&self) -> bool {
         self.ordered.is_empty()

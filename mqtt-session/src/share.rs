@@ -7,8 +7,8 @@ use mqtt_codec::Qos;
 
 /// Marks the deliveries of one shared subscription, `$share/{group}/{filter}`. Cloning shares it.
 ///
-/// The number is the host's own and means something to that host alone, as long as it runs: what is to outlive the process is the
-/// text of the shared subscription, and a delivery that is read back is marked anew with the number the group has then.
+/// The number is the host's own and means something to that host alone, as long as it runs. Records have it as it is: a host that gives
+/// numbers anew when it starts marks what it has read back anew too ([`Session::mark_shared`]).
 ///
 /// # Examples
 ///
@@ -28,7 +28,7 @@ use mqtt_codec::Qos;
 /// assert_eq!(back[0].published(), (Qos::ExactlyOnce, false));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Share(Arc<Aside>);
+pub struct Share(pub(crate) Arc<Aside>);
 
 /// The bit above the QoS.
 const RETAIN: u8 = 4;
@@ -82,6 +82,13 @@ impl Session {
     /// QoS 2 that was begun ends with the session (v5 [MQTT-4.8.2-5]); QoS 0 is no part of a session.
     pub fn into_shared(self) -> Vec<Delivery> {
         self.outbound.into_shared()
+    }
+
+    /// Marks all that was shared out anew, in flight or waiting: `share` is asked for each with the number it has; without an answer it
+    /// is for this member alone. For a session that was restored, before it records changes: the records that follow it know the
+    /// new numbers only. Takes time for all that is kept.
+    pub fn mark_shared(&mut self, share: impl FnMut(u64) -> Option<Share>) {
+        self.outbound.mark_shared(share);
     }
 
     /// Takes out what waits for the group `number` and was never sent, in its order; what is in flight stays (v5 [MQTT-3.10.4-3]).

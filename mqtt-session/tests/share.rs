@@ -1,5 +1,8 @@
 //! What a session gives back of shared subscriptions (section 4.8.2).
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod common;
+
 use mqtt_session::codec::{
     Ack, AckKind, Connect, OutBuf, Packet, PacketId, Properties, Qos, ReasonCode, Utf8, Version,
 };
@@ -119,4 +122,26 @@ fn a_client_that_takes_small_packets_is_known_before_it_is_chosen() {
     let topic = TopicName::new("jobs").unwrap();
     assert!(connection.fits(&Publication::new(topic, &[0; 40])));
     assert!(!connection.fits(&Publication::new(topic, &[0; 60])));
+}
+
+// The number of a group is of one process; another may have given it to another group.
+#[test]
+fn what_is_read_back_is_marked_with_the_numbers_of_today() {
+    let mut server = common::End::server(mqtt_session::codec::Version::V5);
+    for (payload, group) in [("1", 1), ("2", 2), ("3", 1), ("4", 9)] {
+        let delivery = delivery(payload, Qos::AtLeastOnce, Some(group));
+        server.connection.deliver(delivery, &LIMITS).unwrap();
+        if payload == "2" {
+            server.sends(); // two are in flight, two wait
+        }
+    }
+    let epoch = mqtt_session::Epoch::default();
+    let snapshot = server.connection.into_session().snapshot(epoch);
+    let mut session = Session::restore(&snapshot, epoch).unwrap();
+    let bytes = session.bytes();
+    session.mark_shared(|number| (number < 9).then(|| Share::new(number + 1)));
+    assert_eq!((session.bytes(), session.queued(), session.inflight()), (bytes, 2, 2));
+    let back = session.into_shared();
+    assert_eq!(back.iter().map(Delivery::share).collect::<Vec<_>>(), [Some(2), Some(3), Some(2)]);
+    assert!(back.iter().all(|delivery| (delivery.published(), delivery.handovers()) == ((Qos::ExactlyOnce, true), 3)));
 }

@@ -94,6 +94,11 @@ impl Client {
                 connection.disconnect(self.now(), ReasonCode::SUCCESS, &[]);
             }
             while connection.poll_transmit(self.now(), &mut out) == Transmit::Wrote {}
+            if let Some((token, why)) = connection.poll_dropped() {
+                eprintln!("message {} is not sent: {why:?}", token.sequence());
+                self.open -= 1;
+                continue;
+            }
             while !out.is_empty() {
                 let written = stream.write(out.chunk()).await?;
                 out.advance(written);
