@@ -149,11 +149,20 @@ impl Client {
         }
     }
 
-    pub(crate) fn remove_subscription(&mut self, filter: TopicFilter<'_>) {
+    /// Removes it with the client's own names for it; the bytes of those.
+    pub(crate) fn remove_subscription(&mut self, filter: TopicFilter<'_>) -> usize {
         if let Ok(at) = self.position(filter) {
             self.subscriptions.remove(at);
         }
+        let before = self.alias_bytes();
         self.change_rare(|rare| rare.aliases.retain(|(_, stands_for)| stands_for.as_filter() != filter));
+        before.saturating_sub(self.alias_bytes())
+    }
+
+    /// Bytes of the client's own names for what the policy put in their place.
+    pub(crate) fn alias_bytes(&self) -> usize {
+        let aliases = self.rare.iter().flat_map(|rare| rare.aliases.iter());
+        aliases.map(|(own, _)| own.as_filter().as_bytes().len()).sum()
     }
 
     /// Remembers that `filter` stands for the client's `own`; `false` if it has `most` such.

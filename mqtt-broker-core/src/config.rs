@@ -38,8 +38,8 @@ pub struct Config {
     /// Subscriptions of all sessions together. Default 1,000,000.
     pub max_subscriptions_total: usize,
     /// Bytes that clients may have the broker keep beside messages queued and retained, together: the filters of their
-    /// subscriptions, their wills, and requests that wait for a decision. Default 256 MiB. What is over it is refused: a filter
-    /// and a client with a will by 0x97, a request that would wait is denied at once.
+    /// subscriptions (and their own names for those that the policy rewrote), their wills, and requests that wait for a decision. Default 256 MiB. What is over it is refused: a filter
+    /// and a client with a will by 0x97, a request that would wait is denied so at once.
     pub max_held_bytes: usize,
     /// The first level on which a filter may have a wildcard, counted from 0: with 1, `#` and `+/a` are refused (0x8F).
     /// Default 0.
@@ -68,7 +68,8 @@ pub struct Config {
     pub client_rates: PublishRates,
     /// What happens to a client that publishes faster. Default: it is not read until it may go on.
     pub over_rate: OverRate,
-    /// Connections from one address (of IPv6: from one /64). Default: any number.
+    /// Connections from one address (of IPv6: from one /64), also one that [`set_peer`](crate::Broker::set_peer) tells. Default: any
+    /// number.
     pub address_rate: Option<Rate>,
     /// Clients let in, over all: what protects a broker that was just started from all its clients at once. Default: any number.
     pub admission_rate: Option<Rate>,

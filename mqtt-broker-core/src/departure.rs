@@ -126,6 +126,7 @@ impl<P: Policy> Core<P> {
     pub(crate) fn end_session(&mut self, index: u32) {
         self.will_is_due(index);
         let Some(mut client) = self.clients.remove(index) else { return };
+        self.unhold(client.alias_bytes());
         for filter in client.take_subscriptions() {
             self.routes.remove(filter.as_filter(), index);
             self.unhold(filter.as_filter().as_bytes().len());

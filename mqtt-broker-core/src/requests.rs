@@ -10,7 +10,7 @@ use crate::{Decision, Event, Limit, NewSubscription, Peer, Policy, UnsubscribeRe
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mqtt_session::codec::{Properties, ReasonCode, RetainHandling, Subscribe, Subscription, Unsubscribe};
-use mqtt_session::topic::{TopicFilter, TopicName};
+use mqtt_session::topic::{TopicFilter, TopicFilterBuf, TopicName};
 use mqtt_session::{Instant, RequestToken};
 
 impl<P: Policy> Core<P> {
@@ -153,22 +153,33 @@ impl<P: Policy> Core<P> {
     ) -> ReasonCode {
         let filter = new.filter.as_filter();
         self.forget_alias(index, own, Some(filter));
-        let Some(client) = self.clients.slots.at_mut(index) else { return GONE };
-        if own != filter && !client.add_alias(own, filter, self.config.max_subscriptions) {
-            return ReasonCode::QUOTA_EXCEEDED;
+        if own != filter {
+            if !self.may_hold(own.as_bytes().len()) {
+                return self.refuse_filter(Limit::HeldBytes, index);
+            }
+            let Some(client) = self.clients.slots.at_mut(index) else { return GONE };
+            if !client.add_alias(own, filter, self.config.max_subscriptions) {
+                return self.refuse_filter(Limit::Subscriptions, index);
+            }
+            self.hold(own.as_bytes().len());
         }
         let code = self.add_subscription(now, index, &Subscription { filter, options: new.options }, identifier);
-        if code.is_error()
-            && let Some(client) = self.clients.slots.at_mut(index)
-        {
-            client.take_alias(own);
+        if code.is_error() {
+            self.take_alias(index, own);
         }
         code
     }
 
+    /// What stands for the client's `own`, if that was rewritten; it is forgotten.
+    fn take_alias(&mut self, index: u32, own: TopicFilter<'_>) -> Option<TopicFilterBuf> {
+        let taken = self.clients.slots.at_mut(index)?.take_alias(own)?;
+        self.unhold(own.as_bytes().len());
+        Some(taken)
+    }
+
     /// What the client calls `own` is no longer what the policy once put in its place, unless that is `now_is`.
     fn forget_alias(&mut self, index: u32, own: TopicFilter<'_>, now_is: Option<TopicFilter<'_>>) {
-        let Some(old) = self.clients.slots.at_mut(index).and_then(|client| client.take_alias(own)) else { return };
+        let Some(old) = self.take_alias(index, own) else { return };
         if now_is != Some(old.as_filter()) {
             self.drop_subscription(index, old.as_filter());
         }
@@ -265,8 +276,8 @@ impl<P: Policy> Core<P> {
     pub(crate) fn leave(&mut self, index: u32, filter: TopicFilter<'_>) -> bool {
         let existed = self.leave_group(index, filter) || self.routes.remove(filter, index).is_some();
         if let Some(client) = self.clients.slots.at_mut(index).filter(|_| existed) {
-            client.remove_subscription(filter);
-            self.held_bytes = self.held_bytes.saturating_sub(filter.as_bytes().len());
+            let names = client.remove_subscription(filter);
+            self.unhold(filter.as_bytes().len() + names);
         }
         existed
     }
@@ -380,8 +391,7 @@ impl<P: Policy> Core<P> {
 
     fn remove_subscription(&mut self, id: Id, own: TopicFilter<'_>) -> ReasonCode {
         let Some(index) = self.connections.get(id).and_then(|conn| conn.client()) else { return GONE };
-        let Some(client) = self.clients.slots.at_mut(index) else { return GONE };
-        let removed = match client.take_alias(own) {
+        let removed = match self.take_alias(index, own) {
             Some(filter) => self.drop_subscription(index, filter.as_filter()),
             None => self.drop_subscription(index, own),
         };

@@ -38,7 +38,8 @@ pub enum Strategy {
     LeastInflight,
 }
 
-/// Shared subscriptions. They are switched off by
+/// Shared subscriptions. Of members that are equally fit, up to 64 are looked at for one that may receive a message and takes
+/// packets of its size. They are switched off by
 /// [`ServerConfig::shared_subscription_available`](mqtt_session::ServerConfig::shared_subscription_available).
 ///
 /// # Examples
@@ -448,7 +449,7 @@ impl Group {
         let mut too_small = None;
         for rank in RANKS {
             match self.pick_of(rank, hash, demoted, &mut look) {
-                Found::Fit(member) => return Some(self.picked(member, rank)),
+                Found::Fit(member, seen) => return Some(self.picked(member, seen)),
                 Found::TooSmall(member) => too_small = too_small.or(Some((member, rank))),
                 Found::Nobody => {}
             }
@@ -487,7 +488,7 @@ impl Group {
             };
             let Some(start) = start else { return Found::Nobody };
             let enough = if self.strategy == Strategy::LeastInflight { LOOKS } else { 1 };
-            let (mut best, mut too_small, mut worse): (Option<(usize, u32, Member)>, _, _) = (None, None, None);
+            let (mut best, mut too_small, mut worse): (Option<(Look, u32, Member)>, _, _) = (None, None, None);
             let mut candidates = 0;
             for step in 0..len.min(TRIES) {
                 let offset = (start + step) % len;
@@ -506,8 +507,8 @@ impl Group {
                     too_small = too_small.or(Some(*member));
                     continue;
                 }
-                if best.is_none_or(|(least, ..)| seen.load < least) {
-                    best = Some((seen.load, offset, *member));
+                if best.is_none_or(|(least, ..)| seen.load < least.load) {
+                    best = Some((seen, offset, *member));
                 }
                 candidates += 1;
                 if candidates == enough {
@@ -522,10 +523,14 @@ impl Group {
                 demoted.push(member.client);
                 continue;
             }
+            if best.is_none() {
+                // others are looked at the next time, lest one who alone may have a message never be found
+                self.turn = start.wrapping_add(TRIES);
+            }
             return match (best, too_small) {
-                (Some((_, offset, member)), _) => {
+                (Some((seen, offset, member)), _) => {
                     self.turn = offset.wrapping_add(1);
-                    Found::Fit(member)
+                    Found::Fit(member, seen.rank)
                 }
                 (None, Some(member)) => Found::TooSmall(member),
                 (None, None) => Found::Nobody,
@@ -541,7 +546,8 @@ impl Group {
 
 /// What a rank has to offer.
 enum Found {
-    Fit(Member),
+    /// And how fit it is now: perhaps more than it was thought to be.
+    Fit(Member, Rank),
     /// Nobody that was looked at takes so large a message.
     TooSmall(Member),
     Nobody,
@@ -608,6 +614,24 @@ mod tests {
             assert_eq!(picked.unwrap().member.client % 1_000, 0);
         }
         assert_eq!(looks, 1_000);
+    }
+
+    #[test]
+    fn one_of_many_who_alone_may_receive_is_found_again_and_again() {
+        let mut group = Group::new(TopicFilter::new("$share/g/a").unwrap().into(), Strategy::RoundRobin);
+        for client in 0..200 {
+            group.join(client, subscription(), Rank::Ready);
+        }
+        let look = |member: &Member| Look { rank: Rank::Ready, load: 0, fits: true, may: member.client == 150 };
+        assert!((0..20).filter(|_| group.pick(0, &mut Vec::new(), look).is_some()).count() >= 4);
+    }
+
+    #[test]
+    fn a_member_that_is_fitter_than_it_was_thought_to_be_is_said_to_be() {
+        let mut group = Group::new(TopicFilter::new("$share/g/a").unwrap().into(), Strategy::RoundRobin);
+        group.join(1, subscription(), Rank::Last);
+        let look = |_: &Member| Look { rank: Rank::Ready, load: 0, fits: true, may: true };
+        assert_eq!(group.pick(0, &mut Vec::new(), look).unwrap().rank, Rank::Ready);
     }
 
     #[test]

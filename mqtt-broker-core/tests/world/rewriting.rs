@@ -355,3 +355,24 @@ fn a_rewritten_subscription_whose_new_judgement_is_put_off_is_judged_by_what_it_
         assert_eq!(world.broker.stats().held_bytes, "home/#".len());
     }
 }
+
+#[test]
+fn the_names_that_clients_have_for_rewritten_filters_are_held_too_and_given_back() {
+    // S17
+    let mut config = Config::default();
+    config.max_held_bytes = 200;
+    let mut world = World::with(config, Mover::default());
+    let client = world.join(Version::V5, "c");
+    let name = "x".repeat(60);
+    assert_eq!(world.subscribe(client, &name, Qos::AtMostOnce), ["SUBACK [0x00]"]);
+    assert_eq!(world.broker.stats().held_bytes, 60 + 65);
+    assert_eq!(world.subscribe(client, &name.replace('x', "y"), Qos::AtMostOnce), ["SUBACK [0x97]"]);
+    assert_eq!(world.broker.stats().held_bytes, 60 + 65);
+    assert_eq!(world.unsubscribe(client, &name), ["UNSUBACK [0x00]"]);
+    assert_eq!(world.broker.stats().held_bytes, 0);
+    world.subscribe(client, &name, Qos::AtMostOnce);
+    world.subscribe(client, &name, Qos::AtMostOnce);
+    assert_eq!(world.broker.stats().held_bytes, 60 + 65);
+    world.goodbye(client);
+    assert_eq!(world.broker.stats().held_bytes, 0);
+}
