@@ -6,7 +6,7 @@
 //! ```
 //!
 //! From its identifier on a message counts as in flight: what is restored sends it again with the same identifier.
-use super::transmit::send;
+use super::transmit::{give_up, send};
 use super::{Awaits, Flight, Outbound};
 use crate::journal::{Change, Journal, Unsent};
 use crate::limits::Limits;
@@ -124,9 +124,11 @@ impl Outbound {
                 Waiting::Delivery(Entry { delivery, .. }) if delivery.qos != Qos::AtMostOnce => return None,
                 Waiting::Delivery(Entry { token, delivery, .. }) => (*token, delivery),
             };
-            let written = send(token, delivery, now, None, limits, drops, out);
-            if written == Written::Full {
-                return Some(Transmit::Full);
+            let written = send(delivery, now, None, limits, drops, out);
+            match written {
+                Written::Full => return Some(Transmit::Full),
+                Written::Never => give_up(token, delivery, now, limits),
+                Written::Wrote => {}
             }
             self.forget_front();
             if written == Written::Wrote {
@@ -164,9 +166,10 @@ impl Outbound {
                 Some(Waiting::Delivery(_)) | None => None,
             });
         }
-        match send(*token, delivery, now, Some(unsent.id), limits, drops, out) {
+        match send(delivery, now, Some(unsent.id), limits, drops, out) {
             Written::Full => ControlFlow::Break(Some(Transmit::Full)),
             Written::Never => {
+                give_up(*token, delivery, now, limits);
                 self.complete(unsent.id);
                 self.pop_unsent();
                 ControlFlow::Continue(())

@@ -71,7 +71,8 @@ impl Outbound {
                 }
                 // This connection takes smaller packets than the last: as if delivered (v5 [MQTT-3.1.2-25]).
                 (Written::Never, Awaits::Puback(_)) => {
-                    give_up(flight.token, DropReason::TooLarge, limits, drops);
+                    drops.count(DropReason::TooLarge);
+                    limits.note_dropped(flight.token, DropReason::TooLarge);
                     self.complete(id);
                     continue;
                 }
@@ -128,10 +129,13 @@ impl Outbound {
                 // v5 [MQTT-4.9.0-2], v5 [MQTT-3.3.4-7], v5 [MQTT-3.3.4-9]: at zero quota it waits.
                 Qos::AtLeastOnce | Qos::ExactlyOnce => Some(self.flights.next().filter(|_| self.window.is_open())?),
             };
-            match send(*token, delivery, now, id, limits, drops, out) {
+            match send(delivery, now, id, limits, drops, out) {
                 Written::Full => return Some(Transmit::Full),
                 // v5 [MQTT-3.1.2-25]: dropped for this client alone, and done; no identifier and no quota were spent.
-                Written::Never => self.forget_front(),
+                Written::Never => {
+                    give_up(*token, delivery, now, limits);
+                    self.forget_front();
+                }
                 Written::Wrote => {
                     self.begin();
                     return Some(Transmit::Wrote);
@@ -166,9 +170,11 @@ impl Outbound {
     fn transmit_free(&mut self, now: Instant, limits: &mut Limits, drops: &mut Drops, out: &mut OutBuf) -> Transmit {
         while let Some((token, delivery)) = self.queue.front_free() {
             let size = delivery.cost();
-            let written = send(*token, delivery, now, None, limits, drops, out);
-            if written == Written::Full {
-                return Transmit::Full;
+            let written = send(delivery, now, None, limits, drops, out);
+            match written {
+                Written::Full => return Transmit::Full,
+                Written::Never => give_up(*token, delivery, now, limits),
+                Written::Wrote => {}
             }
             self.queue.pop_free();
             self.bytes = self.bytes.saturating_sub(size);
@@ -182,7 +188,6 @@ impl Outbound {
 
 /// Writes a new message, if it may be sent at all.
 pub(super) fn send(
-    token: PublishToken,
     delivery: &Delivery,
     now: Instant,
     id: Option<PacketId>,
@@ -192,23 +197,30 @@ pub(super) fn send(
 ) -> Written {
     // v5 [MQTT-3.3.2-5]: whose expiry has come before it was sent.
     if delivery.message.is_expired(now) {
-        give_up(token, DropReason::Expired, limits, drops);
+        drops.count(DropReason::Expired);
         return Written::Never;
     }
     if !limits.may_send(delivery.qos, delivery.retain) {
-        give_up(token, DropReason::NotSupported, limits, drops);
+        drops.count(DropReason::NotSupported);
         return Written::Never;
     }
     // v5 [MQTT-4.3.2-2], v5 [MQTT-4.3.3-2], v5 [MQTT-4.3.1-1]: DUP 0, whatever the publisher's was (v5 [MQTT-3.3.1-3]).
     let written = Outgoing::kept(delivery, now, id, false).write(limits, out);
     if written == Written::Never {
-        give_up(token, DropReason::TooLarge, limits, drops);
+        drops.count(DropReason::TooLarge);
     }
     written
 }
 
+/// Notes why [`send`] would never send it.
 #[cold]
-fn give_up(token: PublishToken, why: DropReason, limits: &mut Limits, drops: &mut Drops) {
-    drops.count(why);
+pub(super) fn give_up(token: PublishToken, delivery: &Delivery, now: Instant, limits: &mut Limits) {
+    let why = if delivery.message.is_expired(now) {
+        DropReason::Expired
+    } else if !limits.may_send(delivery.qos, delivery.retain) {
+        DropReason::NotSupported
+    } else {
+        DropReason::TooLarge
+    };
     limits.note_dropped(token, why);
 }
