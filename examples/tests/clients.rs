@@ -13,6 +13,8 @@
 
 #[path = "clients/mod.rs"]
 mod harness;
+#[path = "clients/stories.rs"]
+mod stories;
 
 use harness::*;
 use std::process::Command;

@@ -289,6 +289,10 @@ impl World {
             _ => self.reauthorize(which),
         }
         self.turn();
+        // what is due at once: a request over the limit of bytes waits for that
+        if self.broker.poll_timeout().is_some_and(|at| at <= self.now) {
+            self.advance(0);
+        }
     }
 
     // --- transports --------------------------------------------------------------------------------------------------

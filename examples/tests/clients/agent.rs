@@ -30,7 +30,7 @@ impl Agent {
                 // one QoS for all filters is what these programs offer
                 command.args(["-q", &filters[0].1.to_string()]);
                 if row.kind == Kind::Mosquitto {
-                    command.args(["-F", "message\t%t\t%q\t%r\t%p"]);
+                    command.args(["-F", "message\t%t\t%q\t%r\t%S\t%E\t%p"]);
                 }
                 command
             }
@@ -103,12 +103,8 @@ impl Agent {
         let packet = packet.strip_prefix("PUBLISH ")?;
         let flag = |name: char| packet.split(' ').find_map(|word| word.strip_prefix(name)?.parse::<u8>().ok()).unwrap();
         let (from, to) = (packet.find('\'').unwrap() + 1, packet.rfind('\'').unwrap());
-        self.packets.push_back(Message {
-            topic: packet[from..to].into(),
-            payload: String::new(),
-            qos: flag('q'),
-            retain: flag('r') == 1,
-        });
+        let message = Message::new(&packet[from..to], "", flag('q'));
+        self.packets.push_back(Message { retain: flag('r') == 1, ..message });
         self.pair()
     }
 
@@ -125,11 +121,12 @@ impl Agent {
     }
 }
 
-/// `message`, topic, QoS, RETAIN and payload, with tabs between.
+/// `message`, topic, QoS, RETAIN, subscription identifiers, message expiry and payload, with tabs between.
 fn message(line: &str) -> Option<Message> {
-    let mut fields = line.strip_prefix("message\t")?.splitn(4, '\t');
-    let (topic, qos, retain, payload) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    Some(Message { topic: topic.into(), payload: payload.into(), qos: qos.parse().ok()?, retain: retain == "1" })
+    let mut fields = line.strip_prefix("message\t")?.splitn(6, '\t');
+    let (topic, qos, retain) = (fields.next()?, fields.next()?.parse().ok()?, fields.next()? == "1");
+    let (identifiers, expiry, payload) = (fields.next()?.into(), fields.next()?.parse().ok(), fields.next()?);
+    Some(Message { retain, identifiers, expiry, ..Message::new(topic, payload, qos) })
 }
 
 /// What `mosquitto_pub`, `mosquitto_sub` and ours understand alike.
@@ -165,6 +162,9 @@ fn command_line(row: Row, what: &str, broker: SocketAddr, options: &Options) -> 
     if let Some(will) = &options.will {
         will_arguments(&mut command, will);
     }
+    for (packet, name, value) in &options.properties {
+        command.args(["-D", packet, name, &value.to_string()]);
+    }
     command
 }
 
@@ -190,6 +190,15 @@ fn scripted(row: Row, what: &str, broker: SocketAddr, options: &Options) -> Comm
     }
     if let Some(will) = &options.will {
         will_arguments(&mut command, will);
+    }
+    for (packet, name, value) in &options.properties {
+        command.args(["--property", &format!("{packet} {name} {value}")]);
+    }
+    command.args(["--handling", &options.handling.to_string()]);
+    command.args(options.as_published.then_some("--as-published"));
+    command.args(options.again.then_some("--again"));
+    if let Some(answer) = options.riddle {
+        command.args(["--riddle", answer]);
     }
     command
 }

@@ -183,11 +183,32 @@ pub struct Options {
     pub authority: Option<PathBuf>,
     /// In WebSocket frames.
     pub websocket: bool,
+    /// Properties (5.0): of which packet, the name as `mosquitto_sub -D` has it, the value.
+    pub properties: Vec<(&'static str, &'static str, u32)>,
+    /// Retain Handling of the subscriptions (5.0): what our `sub` and Debian's `mosquitto_sub` have no option for.
+    pub handling: u8,
+    /// Retain As Published (5.0), the same.
+    pub as_published: bool,
+    /// Publish a second time, by the topic alias alone (5.0): what only the scripted clients do.
+    pub again: bool,
+    /// Enhanced authentication by the method `riddle` (5.0), with this answer: what only `mqtt` from npm has.
+    pub riddle: Option<&'static str>,
 }
 
 impl Options {
     pub fn new(id: impl Into<String>) -> Self {
         Self { id: id.into(), ..Self::default() }
+    }
+
+    /// The same with a property.
+    pub fn with(mut self, packet: &'static str, name: &'static str, value: u32) -> Self {
+        self.properties.push((packet, name, value));
+        self
+    }
+
+    /// The value of a property.
+    pub fn property(&self, packet: &str, name: &str) -> Option<u32> {
+        self.properties.iter().find(|(of, named, _)| (*of, *named) == (packet, name)).map(|(_, _, value)| *value)
     }
 }
 
@@ -198,11 +219,22 @@ pub struct Message {
     pub payload: String,
     pub qos: u8,
     pub retain: bool,
+    /// Subscription identifiers (5.0), with commas between; our `sub` does not print them.
+    pub identifiers: String,
+    /// Message expiry (5.0), seconds; the same.
+    pub expiry: Option<u32>,
 }
 
 impl Message {
     pub fn new(topic: &str, payload: &str, qos: u8) -> Self {
-        Self { topic: topic.into(), payload: payload.into(), qos, retain: false }
+        Self {
+            topic: topic.into(),
+            payload: payload.into(),
+            qos,
+            retain: false,
+            identifiers: String::new(),
+            expiry: None,
+        }
     }
 
     pub fn retained(self) -> Self {

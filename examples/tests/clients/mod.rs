@@ -17,12 +17,14 @@ mod client;
 mod process;
 mod raw;
 mod rumqtt;
+mod server;
 mod wire;
 
 pub use broker::Broker;
 pub use client::{Kind, Message, Options, Row, Version, everyone, everyone_at, rows};
 pub use process::{Process, script};
 pub use raw::{Raw, packet};
+pub use server::Server;
 pub use wire::{Way, Wire};
 
 use std::time::Duration;

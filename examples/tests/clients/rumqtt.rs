@@ -24,13 +24,13 @@ impl Drop for Running {
 /// Subscribes; what happens is reported by the one that is returned.
 pub fn subscribe(version: Version, broker: SocketAddr, options: &Options, filters: &[(&str, u8)]) -> Running {
     let filters: Vec<_> = filters.iter().map(|(filter, qos)| (filter.to_string(), *qos)).collect();
-    let task = Task { subscribe: filters, publish: None };
+    let task = Task { subscribe: filters, publish: None, options: options.clone() };
     if version == Version::V5 { v5::run(broker, options, task) } else { v4::run(broker, options, task) }
 }
 
 /// Publishes and waits for the end of it.
 pub fn publish(version: Version, broker: SocketAddr, options: &Options, message: &Message) -> Result<(), u8> {
-    let task = Task { subscribe: Vec::new(), publish: Some(message.clone()) };
+    let task = Task { subscribe: Vec::new(), publish: Some(message.clone()), options: options.clone() };
     let running = if version == Version::V5 { v5::run(broker, options, task) } else { v4::run(broker, options, task) };
     match super::client::receive(&running.seen, PATIENCE) {
         Some(Seen::Published) => Ok(()),
@@ -43,6 +43,7 @@ pub fn publish(version: Version, broker: SocketAddr, options: &Options, message:
 struct Task {
     subscribe: Vec<(String, u8)>,
     publish: Option<Message>,
+    options: Options,
 }
 
 /// The two clients differ in their types, hardly in their calls: the loop is written once for both.
@@ -68,24 +69,14 @@ macro_rules! client {
                         Ok(Event::Incoming(Packet::ConnAck(_))) if !started => {
                             started = true;
                             if let Some(message) = &task.publish {
-                                let qos = qos(message.qos).unwrap();
-                                client.publish(&message.topic, qos, message.retain, message.payload.clone()).unwrap();
+                                send(&client, message, &task.options);
                             } else {
-                                let filters = task
-                                    .subscribe
-                                    .iter()
-                                    .map(|(filter, level)| filter_of(filter, qos(*level).unwrap()));
-                                client.subscribe_many(filters).unwrap();
+                                ask(&client, &task.subscribe, &task.options);
                             }
                             None
                         }
                         Ok(Event::Incoming(Packet::SubAck(_))) => Some(Seen::Subscribed),
-                        Ok(Event::Incoming(Packet::Publish(publish))) => Some(Seen::Message(Message {
-                            topic: text(publish.topic.as_ref()),
-                            payload: text(&publish.payload),
-                            qos: publish.qos as u8,
-                            retain: publish.retain,
-                        })),
+                        Ok(Event::Incoming(Packet::Publish(publish))) => Some(Seen::Message(told(&publish))),
                         Ok(Event::Incoming(Packet::PubAck(_) | Packet::PubComp(_))) => {
                             client.disconnect().unwrap();
                             None
@@ -146,8 +137,19 @@ mod v4 {
         connection.eventloop.set_network_options(network);
     }
 
-    fn filter_of(filter: &str, qos: rumqttc::QoS) -> SubscribeFilter {
-        SubscribeFilter::new(filter.into(), qos)
+    fn send(client: &Client, message: &Message, _: &Options) {
+        let qos = qos(message.qos).unwrap();
+        client.publish(&message.topic, qos, message.retain, message.payload.clone()).unwrap();
+    }
+
+    fn ask(client: &Client, filters: &[(String, u8)], _: &Options) {
+        let filters = filters.iter().map(|(filter, level)| SubscribeFilter::new(filter.into(), qos(*level).unwrap()));
+        client.subscribe_many(filters).unwrap();
+    }
+
+    fn told(publish: &rumqttc::Publish) -> Message {
+        let message = Message::new(&publish.topic, &text(&publish.payload), publish.qos as u8);
+        Message { retain: publish.retain, ..message }
     }
 
     fn refusal(code: ConnectReturnCode) -> u8 {
@@ -159,7 +161,10 @@ mod v5 {
     use super::*;
     use rumqttc::Outgoing;
     use rumqttc::v5::mqttbytes::qos;
-    use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Filter, LastWill, Packet};
+    use rumqttc::v5::mqttbytes::v5::{
+        ConnectReturnCode, Filter, LastWill, LastWillProperties, Packet, Publish, PublishProperties, RetainForwardRule,
+        SubscribeProperties,
+    };
     use rumqttc::v5::{Client, Connection, ConnectionError, Event, MqttOptions};
 
     client!(settings);
@@ -170,6 +175,12 @@ mod v5 {
         if options.keep {
             settings.set_session_expiry_interval(Some(600));
         }
+        if let Some(most) = options.property("connect", "receive-maximum") {
+            settings.set_receive_maximum(Some(most as u16));
+        }
+        if let Some(most) = options.property("connect", "topic-alias-maximum") {
+            settings.set_topic_alias_max(Some(most as u16));
+        }
         if let Some((user, password)) = options.user {
             settings.set_credentials(user, password);
         }
@@ -179,7 +190,15 @@ mod v5 {
                 will.payload.clone(),
                 qos(will.qos).unwrap(),
                 will.retain,
-                None,
+                options.property("will", "will-delay-interval").map(|delay| LastWillProperties {
+                    delay_interval: Some(delay),
+                    payload_format_indicator: None,
+                    message_expiry_interval: None,
+                    content_type: None,
+                    response_topic: None,
+                    correlation_data: None,
+                    user_properties: Vec::new(),
+                }),
             ));
         }
         settings
@@ -189,14 +208,44 @@ mod v5 {
         connection.eventloop.options.set_connection_timeout(PATIENCE.as_secs());
     }
 
-    fn filter_of(filter: &str, qos: rumqttc::v5::mqttbytes::QoS) -> Filter {
-        Filter::new(filter, qos)
+    fn send(client: &Client, message: &Message, options: &Options) {
+        let qos = qos(message.qos).unwrap();
+        let properties = PublishProperties {
+            message_expiry_interval: options.property("publish", "message-expiry-interval"),
+            ..PublishProperties::default()
+        };
+        let (topic, payload) = (&message.topic, message.payload.clone());
+        client.publish_with_properties(topic, qos, message.retain, payload, properties).unwrap();
+    }
+
+    fn ask(client: &Client, filters: &[(String, u8)], options: &Options) {
+        let filters = filters.iter().map(|(filter, level)| Filter {
+            preserve_retain: options.as_published,
+            retain_forward_rule: match options.handling {
+                0 => RetainForwardRule::OnEverySubscribe,
+                1 => RetainForwardRule::OnNewSubscribe,
+                _ => RetainForwardRule::Never,
+            },
+            ..Filter::new(filter, qos(*level).unwrap())
+        });
+        let id = options.property("subscribe", "subscription-identifier").map(|id| id as usize);
+        let properties = SubscribeProperties { id, user_properties: Vec::new() };
+        client.subscribe_many_with_properties(filters, properties).unwrap();
+    }
+
+    fn told(publish: &Publish) -> Message {
+        let message = Message::new(&text(&publish.topic), &text(&publish.payload), publish.qos as u8);
+        let properties = publish.properties.clone().unwrap_or_default();
+        let identifiers: Vec<_> = properties.subscription_identifiers.iter().map(usize::to_string).collect();
+        let (identifiers, expiry) = (identifiers.join(","), properties.message_expiry_interval);
+        Message { retain: publish.retain, identifiers, expiry, ..message }
     }
 
     fn refusal(code: ConnectReturnCode) -> u8 {
         match code {
             ConnectReturnCode::BadUserNamePassword => 0x86,
             ConnectReturnCode::NotAuthorized => 0x87,
+            ConnectReturnCode::UseAnotherServer => 0x9C,
             other => panic!("CONNACK {other:?}"),
         }
     }

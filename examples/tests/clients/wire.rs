@@ -30,7 +30,9 @@ struct State {
     passed: Vec<(Way, Vec<u8>)>,
     /// The type of packet that is lost together with the connection, once.
     cut_at: Option<(Way, u8)>,
-    /// How often that has happened.
+    /// The type of packet that is kept from the broker for now, and those that were.
+    held: Option<(u8, Vec<u8>)>,
+    /// How often a cut has happened.
     cuts: usize,
     /// How many connections the broker has ended.
     ended_by_broker: usize,
@@ -70,6 +72,39 @@ impl Wire {
     /// The next packet of this type, in this direction, is lost, and the connection with it. Later connections are passed on.
     pub fn cut_at(&self, way: Way, packet_type: u8) {
         self.shared.state.lock().unwrap().cut_at = Some((way, packet_type));
+    }
+
+    /// Packets of this type do not reach the broker until [`release`](Self::release).
+    pub fn hold(&self, packet_type: u8) {
+        self.shared.state.lock().unwrap().held = Some((packet_type, Vec::new()));
+    }
+
+    /// Waits until so many PUBACKs are held.
+    pub fn wait_for_held(&self, count: usize) {
+        self.wait("PUBACKs come", |state| state.held.as_ref().is_some_and(|(_, packets)| packets.len() >= 4 * count));
+    }
+
+    /// What was held goes on to the broker, and what is yet to come does too.
+    pub fn release(&self) {
+        let mut state = self.shared.state.lock().unwrap();
+        let (_, packets) = state.held.take().unwrap();
+        state.passed.extend(packets.chunks(4).map(|packet| (Way::ToBroker, packet.to_vec())));
+        // the second of each pair of sockets is the broker's
+        state.open.last().unwrap().write_all(&packets).unwrap();
+    }
+
+    /// How many messages of QoS 1 were on their way to the client at once, at most.
+    pub fn most_unacknowledged(&self) -> usize {
+        let (mut now, mut most) = (0, 0usize);
+        for (way, packet) in &self.shared.state.lock().unwrap().passed {
+            match (way, packet[0]) {
+                (Way::ToClient, first) if first & 0xF6 == 0x32 => now += 1,
+                (Way::ToBroker, 0x40) => now -= 1,
+                _ => {}
+            }
+            most = most.max(now);
+        }
+        most
     }
 
     /// Cuts what is connected; nobody comes back.
@@ -140,7 +175,15 @@ fn pass(way: Way, mut from: TcpStream, mut to: TcpStream, shared: Arc<Shared>) {
                     shared.changed.notify_all();
                     return;
                 }
-                state.passed.push((way, packet[..packet.len().min(8)].to_vec()));
+                if let Some((kind, held)) = state.held.as_mut().filter(|_| way == Way::ToBroker)
+                    && *kind == packet[0] >> 4
+                {
+                    // all of one length: the identifier, and no reason (5.0 says success by leaving it out)
+                    held.extend_from_slice(&[packet[0], 2, packet[2], packet[3]]);
+                    shared.changed.notify_all();
+                    continue;
+                }
+                state.passed.push((way, packet[..packet.len().min(64)].to_vec()));
                 drop(state);
                 if to.write_all(&packet).is_err() {
                     return;
