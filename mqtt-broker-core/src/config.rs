@@ -38,8 +38,9 @@ pub struct Config {
     /// Subscriptions of all sessions together. Default 1,000,000.
     pub max_subscriptions_total: usize,
     /// Bytes that clients may have the broker keep beside messages queued and retained, together: the filters of their
-    /// subscriptions (and their own names for those that the policy rewrote), their wills, and requests that wait for a decision. Default 256 MiB. What is over it is refused: a filter
-    /// and a client with a will by 0x97, a request that would wait is denied so at once.
+    /// subscriptions (and their own names for those that the policy rewrote), their wills, and requests that wait for a
+    /// decision. Default 256 MiB. What is over it is refused: a filter and a client with a will by 0x97, a request that would
+    /// wait is denied so at once.
     pub max_held_bytes: usize,
     /// The first level on which a filter may have a wildcard, counted from 0: with 1, `#` and `+/a` are refused (0x8F).
     /// Default 0.

@@ -1,12 +1,13 @@
 //! The policy: allow, deny, defer, for every origin (S6, S8, S10, S11).
 use crate::harness::*;
+use core::net::SocketAddr;
 use mqtt_broker_core::codec::{
     AckKind, Packet, Properties, Qos, ReasonCode, Subscribe, SubscribeOptions, Subscription, Subscriptions,
     TopicFilter, Utf8, Version,
 };
 use mqtt_broker_core::{
-    ClientInfo, Config, ConnectRequest, Decision, DenyAll, Limit, Origin, Policy, PublishRequest, ReceiveRequest,
-    SubscribeRequest, Ticket, UnsubscribeRequest,
+    Ban, ClientInfo, Config, ConnectRequest, Decision, DenyAll, Limit, Origin, Peer, Policy, PublishRequest,
+    ReceiveRequest, SubscribeRequest, Ticket, UnsubscribeRequest,
 };
 
 /// Users `alice` and `bob`, whose password is their name; topics that begin with `no` are denied, with `later` deferred.
@@ -335,4 +336,18 @@ fn a_request_that_there_is_no_room_to_keep_is_denied_at_once() {
     world.publish(client, "a", "x", Qos::AtMostOnce);
     assert_eq!(world.messages(client), ["a x"]);
     assert_eq!(world.broker.stats().messages_out, 1);
+}
+
+#[test]
+fn who_is_banned_while_it_is_decided_upon_is_not_let_in() {
+    let address: SocketAddr = "192.0.2.1:1000".parse().unwrap();
+    for ban in [Ban::ClientId("c".into()), Ban::User("alice".into()), Ban::Address(address.ip())] {
+        let mut world = house();
+        world.broker.policy_mut().connect_later = true;
+        let peer = Peer::new(Some(address), 0);
+        let client = world.try_join_from(peer, Version::V5, "c", |connect| connect.user_name = Utf8::new("alice"));
+        world.broker.ban(world.now, ban, None).unwrap();
+        decide(&mut world, Decision::Allow);
+        assert_eq!(world.received(client), ["CONNACK 0x8A"]);
+    }
 }
