@@ -816,6 +816,12 @@ impl World {
         }
     }
 
+    fn close_locals(&mut self) {
+        for id in std::mem::take(&mut self.locals).into_iter().flatten() {
+            self.broker.local_close(id);
+        }
+    }
+
     fn administrate(&mut self, who: usize, how: u8) {
         let (name, now) = (NAMES[who], self.now);
         let ban = || Ban::ClientId(name.into());
@@ -932,6 +938,8 @@ impl World {
     fn probe(&mut self) {
         let Some(publisher) = (0..NAMES.len()).find(|who| self.at(*who).is_some()) else { return };
         let mut granted = Vec::new();
+        // room for one more group
+        self.close_locals();
         for who in 0..NAMES.len() {
             let Some(slot) = self.at(who) else { continue };
             // room for the probe
@@ -962,9 +970,7 @@ impl World {
         (0..LINKS).for_each(|slot| self.cut(slot));
         self.turn();
         assert_eq!(self.broker.connections(), 0);
-        for id in std::mem::take(&mut self.locals).into_iter().flatten() {
-            self.broker.local_close(id);
-        }
+        self.close_locals();
         self.advance(3_000 * SECOND);
         // and beyond, at one stride: $SYS goes on for ever
         self.now = self.now.plus_millis(u64::from(u32::MAX) * SECOND);
