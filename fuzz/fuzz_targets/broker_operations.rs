@@ -245,7 +245,7 @@ impl World {
             Strategy::LeastInflight,
         ][usize::from(head >> 4) % 6];
         if more & 1 != 0 {
-            config.client_rates.messages = Some(Rate { per_second: 2, burst: 2 });
+            config.client_rates.messages = Some(Rate { per_second: 100, burst: 2 });
             config.over_rate = if more & 2 != 0 { OverRate::Drop } else { OverRate::Pause };
         }
         config.sys_interval = (more & 4 != 0).then_some(Duration::from_secs(7));
