@@ -5,6 +5,7 @@
 //! - `MQTT_TEST_BROKER=host:port`: judge this broker instead of ours. It must let anybody in, and take packets up to 1 MiB and no larger
 //!   (mosquitto: `allow_anonymous true`, `max_packet_size 1048576`).
 //!   mosquitto 2.0.11 passes all tests but the one about takeover: it sends no DISCONNECT.
+//!   (Of the stories in `stories.rs` that is not known.)
 //! - `MQTT_TEST_BROKER_AUTH=host:port`: the same with passwords; it must know user `alice` with password `secret`, and nobody else.
 //!   Without it the tests about passwords pass over a foreign broker.
 //! - `MQTT_PAHO_1`, `MQTT_PAHO_2`: a python interpreter that has paho-mqtt 1.6.1, one that has 2.x.
