@@ -146,7 +146,9 @@ impl<P: Policy> Desk<'_, P> {
 
 /// A topic that may be published to at all: not too deep, and not one of the server's own (S4) but for the server itself.
 pub(crate) fn vet_name(config: &Config, name: TopicName<'_>, own: bool) -> Result<(), ReasonCode> {
-    let too_deep = name.levels().nth(config.max_topic_levels).is_some();
+    // one level takes a byte: few names need to be counted
+    let too_deep =
+        name.as_bytes().len() >= config.max_topic_levels && name.levels().nth(config.max_topic_levels).is_some();
     if too_deep || (name.begins_with_dollar() && !own) { Err(ReasonCode::TOPIC_NAME_INVALID) } else { Ok(()) }
 }
 

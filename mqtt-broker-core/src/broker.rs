@@ -102,7 +102,9 @@ impl<P: Policy> Broker<P> {
         reader.set_limit(core.read_limit(id, live));
         let mut packets = reader.read(bytes);
         // one that is let in here goes on in a turn of its own, with another limit
-        while core.is_reading(id) && (live || !core.is_live(id)) {
+        let goes_on = |core: &Core<P>| core.is_reading(id) && (live || !core.is_live(id));
+        let mut reading = goes_on(core);
+        while reading {
             match packets.next() {
                 Ok(Some(packet)) => {
                     core.stats.packets_in += 1;
@@ -111,13 +113,15 @@ impl<P: Policy> Broker<P> {
                 Ok(None) => break,
                 Err(error) => core.handle_decode_error(now, id, error),
             }
+            reading = goes_on(core);
         }
         drop(packets);
-        let limit = PAUSED_INPUT.saturating_add(core.packet_limit(id));
-        if reader.buffered() > limit {
+        if reader.buffered() > PAUSED_INPUT && reader.buffered() - PAUSED_INPUT > core.packet_limit(id) {
             core.end(now, id, ReasonCode::QUOTA_EXCEEDED);
+            reading = false;
         }
-        if core.is_closing(id)
+        if !reading
+            && core.is_closing(id)
             && let Some(place) = readers.get_mut(id.index as usize)
         {
             *place = None;
@@ -125,7 +129,14 @@ impl<P: Policy> Broker<P> {
     }
 
     /// Works off what a call has set going: connections that may be read again, wills that are due.
+    #[inline]
     pub(crate) fn settle(&mut self, now: Instant) {
+        if self.core.has_set_going() {
+            self.work_off(now);
+        }
+    }
+
+    fn work_off(&mut self, now: Instant) {
         self.core.start_sys(now);
         loop {
             self.core.publish_wills(now);

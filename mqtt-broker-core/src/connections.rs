@@ -236,6 +236,28 @@ impl Conn {
         self.staging.len() + self.handed
     }
 
+    /// Whether a QoS 0 copy may be encoded for it at once.
+    #[inline]
+    pub(crate) fn keeps_up(&self, high_water: usize, generation: u32) -> bool {
+        self.handed == 0 && self.staging.len() < high_water && self.generation == generation
+    }
+
+    /// Whether all there is to send lies encoded, and nobody waits for that.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        let Phase::Live(connection, _) = &self.phase else { return false };
+        connection.is_quiet() && self.waiters.is_none() && !self.paused.backlog && !self.unready
+    }
+
+    /// Moves what lies encoded to the host's buffer; how many bytes.
+    #[inline]
+    pub(crate) fn hand_on(&mut self, out: &mut OutBuf) -> usize {
+        let before = out.len();
+        out.take_from(&mut self.staging);
+        self.handed = out.len();
+        self.handed.saturating_sub(before)
+    }
+
     /// What to tell the host, if anything changed.
     pub(crate) fn take_ready(&mut self, id: Id) -> Option<Ready> {
         self.listed = false;

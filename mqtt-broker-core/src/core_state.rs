@@ -13,11 +13,14 @@ use crate::slots::{Id, Slots};
 use crate::sys::Sys;
 use crate::wills::DueWill;
 use crate::{ClientId, ClientInfo, Config, Decision, Event, Limit, Peer, Policy, Ready, Stats};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use mqtt_session::codec::{DecodeError, Packet, Qos, ReasonCode};
 use mqtt_session::topic::{HashSeed, TopicName};
-use mqtt_session::{Delivery, Event as SessionEvent, Instant, Message, Publication, PublishToken, Session, State};
+use mqtt_session::{
+    CopyBuf, Delivery, Event as SessionEvent, Instant, Message, Publication, PublishToken, Session, State,
+};
 
 /// Events kept for a host that does not poll; further ones are counted.
 const MAX_EVENTS: usize = 8192;
@@ -56,11 +59,13 @@ pub(crate) struct Core<P> {
     /// Connections whose kept input can be taken now.
     pub(crate) runnable: VecDeque<Id>,
     /// Connections with something for the host.
-    ready: VecDeque<Id>,
+    pub(crate) ready: VecDeque<Id>,
     /// Clients of the embedding program with something to receive.
     pub(crate) local_ready: VecDeque<Id>,
     /// The copies of the message being routed; kept for its memory.
     pub(crate) targets: Targets,
+    /// Encodings of the message being routed, once one had several targets; kept for its memory.
+    pub(crate) copies: Option<Box<CopyBuf>>,
     pub(crate) bans: Bans,
     pub(crate) rates: Rates,
     pub(crate) sys: Sys,
@@ -119,6 +124,7 @@ impl<P: Policy> Core<P> {
             ready: VecDeque::new(),
             local_ready: VecDeque::new(),
             targets: Targets::default(),
+            copies: None,
             bans: Bans::default(),
             rates,
             sys: Sys::default(),
@@ -161,7 +167,11 @@ impl<P: Policy> Core<P> {
         let Some(conn) = self.connections.get_mut(id) else { return };
         let Some(connection) = conn.connection_mut() else { return };
         match connection.handle_packet(now, packet) {
-            Ok(event) => self.handle_event(now, id, event),
+            // It leaves nothing to say to its sender, and a deadline that moved back is looked at when the old one comes.
+            Ok(SessionEvent::Publish(ref received, token)) if !token.is_awaited() => {
+                return self.publish(now, id, received, token);
+            }
+            Ok(ref event) => self.handle_event(now, id, event),
             Err(error) => self.close(now, id, Cause::Protocol(error)),
         }
         self.touch(now, id);
@@ -174,19 +184,19 @@ impl<P: Policy> Core<P> {
         self.close(now, id, Cause::Protocol(error));
     }
 
-    fn handle_event(&mut self, now: Instant, id: Id, event: SessionEvent<'_>) {
-        match event {
-            SessionEvent::Connect(connect) => self.connect(now, id, &connect),
-            SessionEvent::Publish(received, token) => self.publish(now, id, &received, token),
+    fn handle_event(&mut self, now: Instant, id: Id, event: &SessionEvent<'_>) {
+        match *event {
+            SessionEvent::Connect(ref connect) => self.connect(now, id, connect),
+            SessionEvent::Publish(ref received, token) => self.publish(now, id, received, token),
             SessionEvent::Released(token) => self.acknowledge(id, token, ReasonCode::SUCCESS),
             SessionEvent::Completed { token, reason, .. } => {
                 self.completed(id);
                 self.tell_acked(id, token, reason);
             }
-            SessionEvent::Subscribe(subscribe, token) => self.subscribe(now, id, &subscribe, token),
-            SessionEvent::Unsubscribe(unsubscribe, token) => self.unsubscribe(now, id, &unsubscribe, token),
-            SessionEvent::Auth(auth) => self.auth(now, id, &auth),
-            SessionEvent::Disconnect(disconnect) => self.goodbye(now, id, &disconnect),
+            SessionEvent::Subscribe(ref subscribe, token) => self.subscribe(now, id, subscribe, token),
+            SessionEvent::Unsubscribe(ref unsubscribe, token) => self.unsubscribe(now, id, unsubscribe, token),
+            SessionEvent::Auth(ref auth) => self.auth(now, id, auth),
+            SessionEvent::Disconnect(ref disconnect) => self.goodbye(now, id, disconnect),
             // The others are the client's end.
             _ => {}
         }
@@ -221,6 +231,16 @@ impl<P: Policy> Core<P> {
                 self.end_session(index);
             }
         }
+    }
+
+    /// Whether a call that ends now has set something going.
+    #[inline]
+    pub(crate) fn has_set_going(&self) -> bool {
+        let nothing = self.runnable.is_empty()
+            && self.wills_due.is_empty()
+            && self.handovers.is_empty()
+            && self.over_budget.is_empty();
+        !nothing || self.sys_is_due()
     }
 
     // --- readiness ------------------------------------------------------------------------------------------------
@@ -363,6 +383,7 @@ impl<P: Policy> Core<P> {
     }
 
     /// Reports a message that is being routed, where the mask asks.
+    #[inline]
     pub(crate) fn tell_published(&mut self, origin: Option<u32>, publication: &Publication<'_>) {
         if self.config.events.published {
             let Publication { topic, qos, retain, payload, .. } = *publication;

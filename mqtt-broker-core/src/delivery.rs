@@ -12,7 +12,7 @@ use crate::sharing::Dealt;
 use crate::slots::Id;
 use crate::{Limit, NewMessage, Overflow, Peer, Policy, ReceiveRequest};
 use mqtt_session::codec::{OutBuf, Qos, ReasonCode};
-use mqtt_session::{Connection, Delivery, Forwarded, Instant, Message, Place, Publication, Share, Transmit};
+use mqtt_session::{Connection, Copies, Delivery, Forwarded, Instant, Message, Place, Publication, Share, Transmit};
 
 /// Retained messages one connection is given in one turn, sent or too large for it.
 const SHARES_PER_TURN: u32 = 256;
@@ -47,13 +47,26 @@ impl<P: Policy> Core<P> {
         self.routes.find(publication.topic, origin, self.config.overlap, &mut targets);
         // v5 [MQTT-4.5.0-1] v4 [MQTT-4.5.0-1]: every session with a matching subscription.
         let (matched, mut denied) = (targets.list.len(), 0);
+        // what goes to many is encoded once
+        let mut buf = if matched > 1 { self.copies.take() } else { None };
+        let kept_expires = message.as_ref().is_some_and(|message| message.expires().is_some());
+        let mut copies =
+            if matched > 1 && !kept_expires { Some(buf.get_or_insert_default().copies(publication)) } else { None };
         for place in 0..matched {
             let Some(target) = targets.list.get(place).copied() else { break };
             if target.each && !self.may_receive(target.client, publication) {
                 denied += 1;
                 continue;
             }
+            if let Some(copies) = &mut copies
+                && self.send_copy(now, publisher, &target, publication, copies)
+            {
+                continue;
+            }
             self.send(now, publisher, &target, targets.ids(&target), publication, &mut message, None);
+        }
+        if matched > 1 {
+            self.copies = buf;
         }
         // [X5-SUB-8]: a group beside what its members subscribed to alone, and beside other groups.
         let mut shared = 0;
@@ -99,6 +112,53 @@ impl<P: Policy> Core<P> {
         }
     }
 
+    /// A QoS 0 copy out of the encoding that others have used, if that will do: [`send`](Self::send) is for all that it will not.
+    #[inline]
+    fn send_copy(
+        &mut self,
+        now: Instant,
+        publisher: Option<Id>,
+        target: &Target,
+        publication: &Publication<'_>,
+        copies: &mut Copies<'_>,
+    ) -> bool {
+        // v5 [MQTT-3.8.4-8] v4 [MQTT-3.8.4-6]
+        if publication.qos.min(target.qos) != Qos::AtMostOnce || target.has_ids() {
+            return false;
+        }
+        // v5 [MQTT-3.3.1-12] [MQTT-3.3.1-13] v4 [MQTT-3.3.1-9]
+        let retain = publication.retain && target.retain_as_published;
+        let Some(id) = self.clients.slots.at(target.client).and_then(|client| client.connection()) else {
+            return false;
+        };
+        let Some(conn) = self.connections.get_mut(id) else { return false };
+        let keeps_up = conn.keeps_up(self.config.high_water, self.generation);
+        let Phase::Live(connection, _) = &mut conn.phase else { return false };
+        if !keeps_up || !connection.forward_copy(now, retain, copies, &mut conn.staging) {
+            return false;
+        }
+        self.wrote(now, publisher, id, target, publication);
+        true
+    }
+
+    /// A QoS 0 copy lies in the staging buffer of `id`.
+    #[inline]
+    fn wrote(&mut self, now: Instant, publisher: Option<Id>, id: Id, target: &Target, publication: &Publication<'_>) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        conn.transmit = true;
+        let (listed, over) = (core::mem::replace(&mut conn.listed, true), conn.unsent() > self.config.high_water);
+        if !listed {
+            self.ready.push_back(id);
+        }
+        self.stats.messages_out += 1;
+        if self.config.events.delivered {
+            self.tell_delivered(target.client, publication.topic, Qos::AtMostOnce);
+        }
+        if over {
+            self.press(now, publisher, id);
+        }
+    }
+
     /// One copy for one session, behind all that waits there (v5 [MQTT-4.6.0-5] [MQTT-4.6.0-6] v4 [MQTT-4.6.0-5] [MQTT-4.6.0-6]).
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn send(
@@ -123,8 +183,7 @@ impl<P: Policy> Core<P> {
             {
                 let high_water = self.config.high_water;
                 let Some(conn) = self.connections.get_mut(id) else { return };
-                let keeps_up =
-                    conn.handed == 0 && conn.staging.len() < high_water && conn.generation == self.generation;
+                let keeps_up = conn.keeps_up(high_water, self.generation);
                 let forwarded = match &mut conn.phase {
                     Phase::Live(connection, _) if keeps_up => {
                         connection.forward(now, publication, retain, ids, &mut conn.staging)
@@ -132,13 +191,7 @@ impl<P: Policy> Core<P> {
                     _ => Forwarded::MustQueue,
                 };
                 match forwarded {
-                    Forwarded::Wrote => {
-                        conn.transmit = true;
-                        self.list(id);
-                        self.stats.messages_out += 1;
-                        self.tell_delivered(target.client, publication.topic, qos);
-                        return self.press(now, publisher, id);
-                    }
+                    Forwarded::Wrote => return self.wrote(now, publisher, id, target, publication),
                     Forwarded::Dropped => return self.count_drops(id),
                     Forwarded::MustQueue => {}
                 }
@@ -235,6 +288,20 @@ impl<P: Policy> Core<P> {
     pub(crate) fn transmit(&mut self, now: Instant, id: Id, out: &mut OutBuf) {
         let high_water = self.config.high_water;
         let Some(conn) = self.connections.get_mut(id) else { return };
+        if conn.generation == self.generation && conn.is_quiet() {
+            // Nothing but what was encoded already.
+            conn.transmit = false;
+            conn.note_progress(now, out.len(), high_water);
+            self.stats.bytes_out += conn.hand_on(out) as u64;
+            return;
+        }
+        self.transmit_queued(now, id, out);
+    }
+
+    /// The same for a connection that has something in its queues, or is waited for.
+    fn transmit_queued(&mut self, now: Instant, id: Id, out: &mut OutBuf) {
+        let high_water = self.config.high_water;
+        let Some(conn) = self.connections.get_mut(id) else { return };
         if let Some(index) = conn.client()
             && conn.generation != self.generation
         {
@@ -274,10 +341,7 @@ impl<P: Policy> Core<P> {
             self.recharge_connection(id);
         }
         let Some(conn) = self.connections.get_mut(id) else { return };
-        let before = out.len();
-        out.take_from(&mut conn.staging);
-        self.stats.bytes_out += out.len().saturating_sub(before) as u64;
-        conn.handed = out.len();
+        self.stats.bytes_out += conn.hand_on(out) as u64;
         let somebody_waits = conn.waiters.is_some() || conn.paused.backlog;
         let (index, unready) = (conn.client(), core::mem::take(&mut conn.unready));
         let drained = somebody_waits && conn.unsent() <= high_water / 2;

@@ -23,13 +23,16 @@ impl<P: Policy> Core<P> {
             // before 5.0 a client was not told that its listener keeps nothing
             publication.retain = self.config.server_of(conn.peer.listener).retain_available;
         }
-        if self.config.check_payload_format && !has_its_format(&publication) {
-            return self.refuse(id, token, ReasonCode::PAYLOAD_FORMAT_INVALID);
+        let mut asked = None;
+        if !publication.properties.is_empty() {
+            if self.config.check_payload_format && !has_its_format(&publication) {
+                return self.refuse(id, token, ReasonCode::PAYLOAD_FORMAT_INVALID);
+            }
+            if let Err(reason) = self.vet_properties(publication.properties) {
+                return self.refuse(id, token, reason);
+            }
+            asked = publication.properties.message_expiry_interval();
         }
-        if let Err(reason) = self.vet_properties(publication.properties) {
-            return self.refuse(id, token, reason);
-        }
-        let asked = publication.properties.message_expiry_interval();
         let expiry = self.config.expiry_of_message(asked);
         let mut properties = Vec::new();
         if expiry != asked {
@@ -38,9 +41,11 @@ impl<P: Policy> Core<P> {
             properties.extend(expiry.map(Property::MessageExpiryInterval));
             publication.properties = Properties::from_slice(&properties);
         }
-        let size = publication.topic.as_bytes().len() + publication.payload.len();
-        if let Err(reason) = self.vet_rate(now, id, size) {
-            return self.refuse(id, token, reason);
+        if self.rates.publishing {
+            let size = publication.topic.as_bytes().len() + publication.payload.len();
+            if let Err(reason) = self.vet_rate(now, id, size) {
+                return self.refuse(id, token, reason);
+            }
         }
         let Self { policy, config, last_ticket, clients, connections, .. } = self;
         let Some(conn) = connections.get(id) else { return };
@@ -94,13 +99,21 @@ impl<P: Policy> Core<P> {
     }
 
     /// From here on the message is ours: routing may end the connection it came on, and it must not come again.
+    #[inline]
     fn take(&mut self, id: Id, token: AckToken) {
+        if !token.is_awaited() {
+            return;
+        }
         if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
             connection.take(token);
         }
     }
 
+    #[inline]
     fn accept_publish(&mut self, id: Id, token: AckToken, matched: usize) {
+        if !token.is_awaited() {
+            return;
+        }
         let reason = if matched == 0 { ReasonCode::NO_MATCHING_SUBSCRIBERS } else { ReasonCode::SUCCESS };
         self.acknowledge(id, token, reason);
     }

@@ -207,8 +207,8 @@ pub(crate) struct Rates {
     addresses: Recent,
     client_ids: Recent,
     admission: Bucket,
-    /// Whether anything limits publishing: else a message costs nothing here.
-    publishing: bool,
+    /// Whether anything limits publishing: else nobody asks [`vet_rate`](Core::vet_rate).
+    pub(crate) publishing: bool,
 }
 
 impl Rates {
@@ -295,9 +295,6 @@ impl<P: Policy> Core<P> {
 
     /// A message of `size` bytes has come; `Err` if it is not to be taken: why, and what the sender is told.
     pub(crate) fn vet_rate(&mut self, now: Instant, id: Id, size: usize) -> Result<(), ReasonCode> {
-        if !self.rates.publishing {
-            return Ok(());
-        }
         let Some(conn) = self.connections.get_mut(id) else { return Ok(()) };
         let shared = self.rates.listeners.get_mut(&conn.peer.listener).and_then(|listener| listener.meter.as_mut());
         let own = conn.meter.as_mut().and_then(|metered| metered.own.as_mut());

@@ -41,6 +41,12 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Whether subscription identifiers go with its copy.
+    #[inline]
+    pub(crate) fn has_ids(&self) -> bool {
+        self.id != 0
+    }
+
     /// A member of a group, for that alone.
     pub(crate) fn only(client: u32, subscription: &Subscription) -> Self {
         let Subscription { qos, retain_as_published, id, .. } = *subscription;
@@ -61,11 +67,14 @@ pub(crate) struct Targets {
 
 impl Targets {
     /// All subscription identifiers that go with the copy for `target`.
+    #[inline]
     pub(crate) fn ids(&mut self, target: &Target) -> &[u32] {
+        if target.has_ids() { self.collect_ids(target) } else { &[] }
+    }
+
+    fn collect_ids(&mut self, target: &Target) -> &[u32] {
         self.ids.clear();
-        if target.id != 0 {
-            self.ids.push(target.id);
-        }
+        self.ids.push(target.id);
         if target.has_more {
             let first = self.more.partition_point(|(client, _)| *client < target.client);
             let own = self.more.iter().skip(first).take_while(|(client, _)| *client == target.client);
@@ -188,6 +197,8 @@ impl Routes {
                 }
             }
         });
-        targets.more.sort_by_key(|(client, _)| *client);
+        if targets.more.len() > 1 {
+            targets.more.sort_by_key(|(client, _)| *client);
+        }
     }
 }

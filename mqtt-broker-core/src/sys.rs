@@ -35,9 +35,15 @@ pub(crate) struct Sys {
 }
 
 impl<P: Policy> Core<P> {
+    /// Whether nothing was published yet that should be.
+    #[inline]
+    pub(crate) fn sys_is_due(&self) -> bool {
+        self.config.sys_interval.is_some() && self.sys.started.is_none()
+    }
+
     /// The topics are published from the first call on.
     pub(crate) fn start_sys(&mut self, now: Instant) {
-        if self.config.sys_interval.is_some() && self.sys.started.is_none() {
+        if self.sys_is_due() {
             self.sys.started = Some(now);
             self.publish_sys(now);
         }

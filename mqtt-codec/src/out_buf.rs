@@ -1,5 +1,6 @@
 //! Bytes on their way to a socket.
 use crate::{EncodeError, Packet, Publish, Version};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -24,14 +25,23 @@ pub struct OutBuf {
     /// What was copied, behind `start` bytes that are sent.
     bytes: Vec<u8>,
     start: usize,
+    /// Boxed: most buffers never see a block. Kept for the next one until [`shrink`](Self::shrink).
+    blocks: Option<Box<Blocks>>,
+    limit: usize,
+}
+
+/// The shared blocks among the bytes.
+#[derive(Debug, Default)]
+struct Blocks {
     /// The blocks, and in front of which of the copied bytes each goes, counted from the first that was ever in `bytes`.
-    chunks: VecDeque<(usize, Arc<[u8]>, Range<usize>)>,
+    chunks: VecDeque<Chunk>,
     /// What the first of `bytes` is numbered; wraps around.
     base: usize,
     /// Bytes in `chunks`.
     shared: usize,
-    limit: usize,
 }
+
+type Chunk = (usize, Arc<[u8]>, Range<usize>);
 
 /// Whether an append was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +65,15 @@ impl OutBuf {
     /// Bytes not yet taken by [`advance`](Self::advance).
     #[inline]
     pub fn len(&self) -> usize {
-        self.bytes.len().saturating_sub(self.start).saturating_add(self.shared)
+        let copied = self.bytes.len().saturating_sub(self.start);
+        self.blocks.as_ref().map_or(copied, |blocks| copied.saturating_add(blocks.shared))
     }
 
     /// Whether there is nothing to send.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        // a block that waits is never empty
+        self.start >= self.bytes.len() && self.blocks.as_ref().is_none_or(|blocks| blocks.shared == 0)
     }
 
     /// The limit in bytes.
@@ -155,8 +167,9 @@ impl OutBuf {
         if part.len() < Self::SHARE_FROM {
             return self.put_slice(part);
         }
-        self.shared = self.shared.saturating_add(part.len());
-        self.chunks.push_back((self.base.wrapping_add(self.bytes.len()), Arc::clone(block), range));
+        let blocks = self.blocks.get_or_insert_default();
+        blocks.shared = blocks.shared.saturating_add(part.len());
+        blocks.chunks.push_back((blocks.base.wrapping_add(self.bytes.len()), Arc::clone(block), range));
     }
 
     /// The part of a block from which it is cheaper to reference than to copy, in bytes.
@@ -178,8 +191,11 @@ impl OutBuf {
     /// What is to be sent, piece by piece.
     fn segments(&self) -> impl Iterator<Item = &[u8]> {
         let mut from = self.start;
-        let blocks = self.chunks.iter().map(|(position, block, range)| {
-            (position.wrapping_sub(self.base), block.get(range.clone()).unwrap_or_default())
+        let blocks = self.blocks.iter().flat_map(|blocks| {
+            let chunks = blocks.chunks.iter();
+            chunks.map(|(position, block, range)| {
+                (position.wrapping_sub(blocks.base), block.get(range.clone()).unwrap_or_default())
+            })
         });
         let end = (self.bytes.len(), &[][..]);
         let pairs = blocks.chain(core::iter::once(end)).flat_map(move |(until, block)| {
@@ -191,85 +207,108 @@ impl OutBuf {
     }
 
     /// Forgets the first `n` bytes: they are sent.
-    pub fn advance(&mut self, mut n: usize) {
+    #[inline]
+    pub fn advance(&mut self, n: usize) {
+        match self.blocks {
+            None => self.start = self.start.saturating_add(n).min(self.bytes.len()),
+            Some(_) => self.advance_blocks(n),
+        }
+        self.settle();
+    }
+
+    fn advance_blocks(&mut self, mut n: usize) {
+        let Some(blocks) = &mut self.blocks else { return };
         while n > 0 {
-            let until = self.chunks.front().map_or(self.bytes.len(), |(position, ..)| position.wrapping_sub(self.base));
+            let first = blocks.chunks.front();
+            let until = first.map_or(self.bytes.len(), |(position, ..)| position.wrapping_sub(blocks.base));
             let copied = until.saturating_sub(self.start).min(n);
             self.start += copied;
             n -= copied;
             if n == 0 {
                 break;
             }
-            let Some((_, _, range)) = self.chunks.front_mut() else {
+            let Some((_, _, range)) = blocks.chunks.front_mut() else {
                 break;
             };
             let sent = range.len().min(n);
             range.start += sent;
-            self.shared -= sent;
+            blocks.shared -= sent;
             n -= sent;
             if range.start >= range.end {
-                self.chunks.pop_front();
+                blocks.chunks.pop_front();
             }
         }
-        self.settle();
+        if blocks.chunks.is_empty() && blocks.chunks.capacity() > KEEP / size_of::<Chunk>() {
+            self.blocks = None;
+        }
     }
 
-    /// Lets go of what is sent.
+    /// Lets go of what is sent: an empty buffer holds neither sent bytes nor a big allocation.
+    #[inline]
     fn settle(&mut self) {
         if self.is_empty() {
-            self.clear();
-        } else if self.start > self.bytes.len() / 2 {
-            // Moving no more than was sent keeps the whole linear.
-            self.base = self.base.wrapping_add(self.start);
-            self.bytes.drain(..self.start);
+            self.bytes.clear();
             self.start = 0;
+            if self.bytes.capacity() > KEEP {
+                self.bytes = Vec::new();
+            }
+        } else if self.start > self.bytes.len() / 2 {
+            self.move_down();
         }
     }
 
-    /// Forgets everything; big allocations are freed.
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.chunks.clear();
-        (self.start, self.base, self.shared) = (0, 0, 0);
-        if self.memory() > KEEP {
-            self.free();
+    /// Moving no more than was sent keeps the whole linear.
+    fn move_down(&mut self) {
+        if let Some(blocks) = &mut self.blocks {
+            blocks.base = blocks.base.wrapping_add(self.start);
         }
-    }
-
-    fn free(&mut self) {
-        self.bytes = Vec::new();
-        self.chunks = VecDeque::new();
+        self.bytes.drain(..self.start);
+        self.start = 0;
     }
 
     /// Frees the memory that is kept for the next packet, if there is nothing to send; for hosts of many idle connections.
     pub fn shrink(&mut self) {
         if self.is_empty() {
-            self.free();
+            (self.bytes, self.blocks) = (Vec::new(), None);
         }
     }
 
     /// Moves everything from `other` to the end of this one (a swap when this one is empty); limits are not asked.
+    #[inline]
     pub fn take_from(&mut self, other: &mut OutBuf) {
-        if self.is_empty() {
-            core::mem::swap(self, other);
-            core::mem::swap(&mut self.limit, &mut other.limit);
-            return other.clear();
+        if other.is_empty() {
+            return;
         }
+        if self.is_empty() {
+            core::mem::swap(&mut self.bytes, &mut other.bytes);
+            (self.start, other.start) = (other.start, 0);
+            core::mem::swap(&mut self.blocks, &mut other.blocks);
+        } else {
+            self.join(other);
+        }
+    }
+
+    fn join(&mut self, other: &mut OutBuf) {
         let mut from = other.start;
-        for (position, block, range) in other.chunks.drain(..) {
-            let until = position.wrapping_sub(other.base);
-            self.bytes.extend_from_slice(other.bytes.get(from..until).unwrap_or_default());
-            from = until;
-            self.chunks.push_back((self.base.wrapping_add(self.bytes.len()), block, range));
+        if let Some(theirs) = other.blocks.as_mut().filter(|theirs| theirs.shared > 0) {
+            let blocks = self.blocks.get_or_insert_default();
+            for (position, block, range) in theirs.chunks.drain(..) {
+                let until = position.wrapping_sub(theirs.base);
+                self.bytes.extend_from_slice(other.bytes.get(from..until).unwrap_or_default());
+                from = until;
+                blocks.chunks.push_back((blocks.base.wrapping_add(self.bytes.len()), block, range));
+            }
+            blocks.shared = blocks.shared.saturating_add(core::mem::take(&mut theirs.shared));
         }
         self.bytes.extend_from_slice(other.bytes.get(from..).unwrap_or_default());
-        self.shared = self.shared.saturating_add(other.shared);
-        other.clear();
+        other.start = other.bytes.len();
+        other.settle();
     }
 
     /// Bytes of memory held, shared blocks not counted.
     pub fn memory(&self) -> usize {
-        self.bytes.capacity() + self.chunks.capacity() * size_of::<(usize, Arc<[u8]>, Range<usize>)>()
+        let chunks = |blocks: &Blocks| size_of::<Blocks>() + blocks.chunks.capacity() * size_of::<Chunk>();
+        self.bytes.capacity() + self.blocks.as_deref().map_or(0, chunks)
     }
 }
 

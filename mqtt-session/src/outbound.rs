@@ -429,6 +429,12 @@ impl Outbound {
         self.queue.len() + self.journal.as_ref().map_or(0, |journal| journal.unsent_len())
     }
 
+    /// Whether there is neither something to write nor a place.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.queue.is_empty() && self.resend.is_none() && self.journal.is_none()
+    }
+
     /// Whether there may be something to write.
     #[inline]
     pub(crate) fn has_output(&self) -> bool {

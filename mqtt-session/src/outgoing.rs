@@ -6,6 +6,7 @@
 use crate::limits::Limits;
 use crate::message::{Delivery, Publication, forwardable, forwardable_len};
 use crate::{Instant, Message};
+use alloc::vec::Vec;
 use mqtt_codec::{OutBuf, PacketId, Properties, Qos, Version};
 
 /// One copy.
@@ -76,6 +77,16 @@ impl<'a> Outgoing<'a> {
         (remaining <= VBI_MAX).then(|| 1 + vbi_len(remaining) + remaining)
     }
 
+    /// Appends the copy of a message that was never kept to `frame`, as it is for everybody who takes it as it is.
+    #[cold]
+    pub(crate) fn encode(publication: &Publication<'_>, retain: bool, version: Version, frame: &mut Vec<u8>) {
+        let copy = Outgoing::borrowed(publication, retain, &[]);
+        if copy.size(version).is_some() {
+            copy.write_head(version, |bytes| frame.extend_from_slice(bytes));
+            frame.extend_from_slice(publication.payload);
+        }
+    }
+
     /// Writes it, or nothing; with a topic alias where one is to be had.
     #[inline]
     pub(crate) fn write(&self, limits: &mut Limits, out: &mut OutBuf) -> Written {
@@ -110,12 +121,23 @@ impl<'a> Outgoing<'a> {
         if !out.has_room(size) {
             return Written::Full;
         }
+        self.write_head(version, |bytes| out.put_slice(bytes));
+        match self.body {
+            Body::Kept(message) => out.put_shared(message.block(), message.payload_range()),
+            Body::Borrowed { payload, .. } => out.put_slice(payload),
+        }
+        Written::Wrote
+    }
+
+    /// All but the payload.
+    #[inline]
+    fn write_head(&self, version: Version, mut put: impl FnMut(&[u8])) {
         let mut head = Small::new();
         head.push(0x30 | (u8::from(self.dup) << 3) | ((self.qos as u8) << 1) | u8::from(self.retain));
         head.vbi(self.remaining(version));
         head.u16(u16::try_from(self.topic.len()).unwrap_or(u16::MAX));
-        out.put_slice(head.bytes());
-        out.put_slice(self.topic);
+        put(head.bytes());
+        put(self.topic);
         let mut middle = Small::new();
         if let Some(id) = self.id {
             middle.u16(id.get());
@@ -130,26 +152,21 @@ impl<'a> Outgoing<'a> {
                 middle.push(0x23);
                 middle.u16(alias);
             }
-            out.put_slice(middle.bytes());
+            put(middle.bytes());
             // v5 [MQTT-3.3.4-3], v5 [MQTT-3.3.4-4], v5 [MQTT-3.3.4-5]: the identifiers of all matching subscriptions.
             for &id in self.ids {
                 let mut piece = Small::new();
                 piece.push(0x0B);
                 piece.vbi(usize::try_from(id).unwrap_or(usize::MAX));
-                out.put_slice(piece.bytes());
+                put(piece.bytes());
             }
             match self.body {
-                Body::Kept(message) => out.put_slice(message.forwardable()),
-                Body::Borrowed { properties, .. } => forwardable(properties, |piece| out.put_slice(piece)),
+                Body::Kept(message) => put(message.forwardable()),
+                Body::Borrowed { properties, .. } => forwardable(properties, &mut put),
             }
         } else {
-            out.put_slice(middle.bytes());
+            put(middle.bytes());
         }
-        match self.body {
-            Body::Kept(message) => out.put_shared(message.block(), message.payload_range()),
-            Body::Borrowed { payload, .. } => out.put_slice(payload),
-        }
-        Written::Wrote
     }
 
     fn remaining(&self, version: Version) -> usize {

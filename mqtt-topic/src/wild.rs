@@ -306,6 +306,10 @@ impl<K: Copy + Eq + Hash, V> Wild<K, V> {
     ///
     /// Depth first: on the way down only `+` branches wait, so never more than the name has levels.
     pub(crate) fn walk<'t>(&'t self, name: TopicName<'_>, found: &mut impl FnMut(K, &'t V)) -> usize {
+        // nothing below the root: nothing needs to be prepared
+        if self.nodes() == 0 && self.lists.len() == 0 {
+            return 1;
+        }
         let hidden = name.begins_with_dollar();
         let depth_of_name = 1 + name.as_bytes().iter().filter(|&&byte| byte == b'/').count();
         let mut levels = name.levels();

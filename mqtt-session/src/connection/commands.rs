@@ -2,8 +2,9 @@
 use super::{Connection, Forwarded, State};
 use crate::outgoing::{Outgoing, Written};
 use crate::{
-    Accept, AckToken, AliasError, Change, Delivery, Instant, Message, Place, Publication, PublishError, PublishToken,
-    QueueFull, QueueLimits, Redirect, RequestError, RequestToken, ServerConfig, Session, handshake, offline, requests,
+    Accept, AckToken, AliasError, Change, Copies, Delivery, Instant, Message, Place, Publication, PublishError,
+    PublishToken, QueueFull, QueueLimits, Redirect, RequestError, RequestToken, ServerConfig, Session, handshake,
+    offline, requests,
 };
 use mqtt_codec::{OutBuf, Properties, Property, ReasonCode, Role, Subscription, TopicFilter};
 use mqtt_topic::TopicName;
@@ -133,6 +134,7 @@ impl Connection {
     /// Whether a QoS 0 message would be written at once, room provided: accepted, and nothing of QoS 0 waits before it.
     ///
     /// v5 [X5-SUB-5]: a SUBACK that waits does not hold it up.
+    #[inline]
     pub fn can_forward(&self) -> bool {
         self.state == State::Connected && self.greeted && self.session.outbound.is_free()
     }
@@ -165,6 +167,41 @@ impl Connection {
                 Forwarded::Dropped
             }
         }
+    }
+
+    /// As [`forward`](Self::forward) without identifiers, out of an encoding that others have used; where that does not serve (a topic
+    /// alias, a large message, no room ..) it answers `false` and has done nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqtt_session::codec::OutBuf;
+    /// use mqtt_session::topic::TopicName;
+    /// use mqtt_session::{Connection, CopyBuf, Forwarded, Instant, Publication};
+    ///
+    /// fn fan_out(now: Instant, connections: &mut [(Connection, OutBuf)], buf: &mut CopyBuf) {
+    ///     let publication = Publication::new(TopicName::new("a").unwrap(), b"x");
+    ///     let mut copies = buf.copies(&publication);
+    ///     for (connection, out) in connections {
+    ///         if !connection.forward_copy(now, false, &mut copies, out) {
+    ///             let _forwarded: Forwarded = connection.forward(now, &publication, false, &[], out);
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    #[inline]
+    pub fn forward_copy(&mut self, now: Instant, retain: bool, copies: &mut Copies<'_>, out: &mut OutBuf) -> bool {
+        if !self.can_forward() || self.limits.gives_aliases() {
+            return false;
+        }
+        let Some(frame) = copies.frame(self.limits.version, retain) else { return false };
+        if !self.limits.fits(frame.len()) || !out.has_room(frame.len()) {
+            return false;
+        }
+        out.put_slice(frame);
+        let now = self.clock(now);
+        self.keep_alive.sent(now);
+        true
     }
 
     /// Queues a delivery.

@@ -5,7 +5,7 @@ use crate::error::Broken;
 use crate::inbound::Arrival;
 use crate::outbound::{Request, Step};
 use crate::{
-    AckToken, Answered, Connected, DropReason, Event, Instant, Received, RequestToken, alias, handshake, requests,
+    AckToken, Answered, Connected, DropReason, Event, Instant, RequestToken, Topic, alias, handshake, requests,
 };
 use mqtt_codec::{
     Ack, AckKind, Auth, Connack, Connect, Disconnect, Packet, PacketId, Properties, Publish, ReasonCode, ReasonCodes,
@@ -59,7 +59,8 @@ impl Connection {
 
     pub(super) fn handle_connected<'p>(&mut self, packet: &Packet<'p>) -> Result<Event<'p>, Broken> {
         match (packet, self.limits.role) {
-            (Packet::Publish(publish), _) => self.handle_publish(publish),
+            // admitted before
+            (Packet::Publish(_), _) => Ok(Event::Handled),
             (Packet::Ack(ack), _) => self.handle_ack(ack),
             (Packet::Subscribe(subscribe), Role::Server) => {
                 requests::judge_subscribe(subscribe, &self.limits)?;
@@ -136,8 +137,9 @@ impl Connection {
         }
     }
 
-    fn handle_publish<'p>(&mut self, publish: &Publish<'p>) -> Result<Event<'p>, Broken> {
-        let Publish { dup, qos, retain, topic, packet_id, properties, payload } = *publish;
+    /// Takes a message in; `None` if it is nothing for the host.
+    pub(super) fn admit<'p>(&mut self, publish: &Publish<'p>) -> Result<Option<(Topic<'p>, AckToken)>, Broken> {
+        let Publish { qos, retain, topic, packet_id, properties, .. } = *publish;
         if self.limits.role == Role::Server {
             // v5 [X5-CACK-4]; before 5.0 it could not be announced, and closes.
             if qos > self.limits.offer.maximum_qos {
@@ -155,11 +157,10 @@ impl Connection {
                 self.limits.rare_mut().taken.resolve(topic, alias, maximum)?
             }
         };
-        let token = match self.inbound.publish(qos, packet_id, &mut self.session, &self.limits)? {
-            Arrival::New(token) => self.acknowledge_for_client(token),
-            Arrival::Repeated => return Ok(Event::Handled),
-        };
-        Ok(Event::Publish(Received { topic, payload, qos, retain, dup, properties }, token))
+        Ok(match self.inbound.publish(qos, packet_id, &mut self.session, &self.limits)? {
+            Arrival::New(token) => Some((topic, self.acknowledge_for_client(token))),
+            Arrival::Repeated => None,
+        })
     }
 
     fn handle_ack<'p>(&mut self, ack: &Ack<'p>) -> Result<Event<'p>, Broken> {
