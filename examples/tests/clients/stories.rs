@@ -153,7 +153,9 @@ fn a_delayed_will_is_published_when_its_delay_is_over() {
         let begin = Instant::now();
         wire.cut();
         assert_eq!(heir.message(), will);
-        assert!(begin.elapsed() >= Duration::from_secs(1), "{row:?}: {:?}", begin.elapsed());
+        // the broker counts in whole milliseconds
+        let waited = begin.elapsed() + Duration::from_millis(1);
+        assert!(waited >= Duration::from_secs(1), "{row:?}: {waited:?}");
     });
 }
 
