@@ -101,15 +101,16 @@ struct Log {
 
 impl Log {
     fn read(&mut self, reader: &mut Reader, bytes: &[u8]) {
-        let version = reader.version();
+        // the first CONNECT decides; another one is for the session to refuse
+        let mut known = reader.version();
         let mut packets = reader.read(bytes);
-        let mut version = version.unwrap_or(Version::V5);
         loop {
             match packets.next_part() {
                 Ok(Some(Part::Packet(packet))) => {
                     if let Packet::Connect(connect) = &packet {
-                        version = connect.version;
+                        known.get_or_insert(connect.version);
                     }
+                    let version = known.unwrap_or(Version::V5);
                     let mut out = Vec::new();
                     if packet.encode(version, &mut out).is_err() {
                         out = format!("{packet:?}").into_bytes(); // what only leniency takes, or a bad filter
@@ -118,7 +119,7 @@ impl Log {
                 }
                 Ok(Some(Part::Head { publish, payload_len })) => {
                     assert!(publish.payload.is_empty() && payload_len > 0);
-                    let mut out = Vec::new();
+                    let (mut out, version) = (Vec::new(), known.unwrap_or(Version::V5));
                     publish.encode_head(version, payload_len as usize, &mut out).expect("what was read can be written");
                     self.under_way = Some(out);
                 }
