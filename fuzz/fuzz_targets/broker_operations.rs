@@ -132,7 +132,10 @@ impl Policy for Keeper {
             Some(b'n') => NO,
             Some(b'b') if self.revoked => NO,
             Some(b'd') => self.decide(4, request.ticket),
-            Some(b'r') if !request.rewritten => Decision::subscribe_as(TopicFilter::new("a").unwrap(), request.options),
+            // one that nobody asks for by its own name: it would be replaced, and end, with the other
+            Some(b'r') if !request.rewritten => {
+                Decision::subscribe_as(TopicFilter::new("w/x").unwrap(), request.options)
+            }
             _ => Decision::Allow,
         }
     }
@@ -180,7 +183,7 @@ struct Sent {
 
 enum Asked {
     Subscribe(&'static str, SubscribeOptions),
-    Unsubscribe,
+    Unsubscribe(&'static str),
 }
 
 struct Link {
@@ -489,7 +492,12 @@ impl World {
                     who.sure.insert(filter, options.no_local);
                 }
             }
-            Packet::Unsuback(unsuback) => drop(link.asked.remove(&unsuback.packet_id.get())),
+            Packet::Unsuback(unsuback) => {
+                // a SUBACK that was late may have made it sure again
+                if let Some(Asked::Unsubscribe(filter)) = link.asked.remove(&unsuback.packet_id.get()) {
+                    who.sure.remove(filter);
+                }
+            }
             Packet::Pingresp => link.pings = link.pings.checked_sub(1).expect("an answer to a ping"),
             Packet::Disconnect(_) => link.connected = false,
             other => panic!("a server sent {other:?}"),
@@ -653,7 +661,7 @@ impl World {
     fn unsubscribe(&mut self, who: usize, filter: &'static str) {
         let Some(slot) = self.at(who) else { return };
         let id = self.next_id(who);
-        self.links[slot].as_mut().unwrap().asked.insert(id, Asked::Unsubscribe);
+        self.links[slot].as_mut().unwrap().asked.insert(id, Asked::Unsubscribe(filter));
         self.whos[who].sure.remove(filter);
         let list = [TopicFilter::new(filter).unwrap()];
         let packet = Packet::Unsubscribe(Unsubscribe {
