@@ -4,22 +4,23 @@
 //! with output once, so that system calls are per socket and turn, not per message. The selector reports edges: a socket
 //! that may hold more stays in a list of ours, and has its next read after everybody else had theirs.
 
+mod reading;
+mod writing;
+
 use crate::Failure;
 use crate::admin::Question;
 use crate::auth::{Accounts, Verdict};
 use crate::config::{Address, Listener};
-use crate::connections::{Connection, Connections, Phase, Sent};
+use crate::connections::{Connection, Connections, Phase};
 use crate::listeners::{Accepted, Listeners};
 use crate::logging;
-use crate::proxy;
 use crate::signals::Signals;
 use crate::transport::Transport;
 use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 use mqtt_broker_core::{Broker, ConnectionId, Instant, OpenError, Peer, Read as ReadState, Ready};
-use mqtt_codec::OutBuf;
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -28,16 +29,12 @@ use tracing::{info, warn};
 
 /// The receive buffer, shared by all sockets.
 const BUFFER: usize = 64 << 10;
-/// Bytes read in one turn. After them comes writing, so that output never waits for input to end.
-const READ_PER_TURN: usize = 4 * BUFFER;
 /// Connections taken in one turn.
 const ACCEPT_PER_TURN: usize = 64;
 /// How long a connection that the broker ends may take to flush, and then how long its client may take to close.
 const LINGER: Duration = Duration::from_secs(1);
 /// How long all connections together may take to end when the program ends.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Whether a read that does not fill the buffer has emptied the socket, so that the next byte makes a new edge (epoll, kqueue).
-const SHORT_READ_EMPTIES: bool = cfg!(unix);
 
 const WAKER: Token = Token(0);
 const STOP: Token = Token(1);
@@ -275,114 +272,6 @@ impl EventLoop {
         self.full = true;
     }
 
-    /// One read of each socket that may hold something, up to the bytes of a turn.
-    fn read(&mut self, now: Instant) {
-        let mut left = READ_PER_TURN;
-        for _ in 0..self.to_read.len() {
-            let Some(id) = self.to_read.pop_front() else {
-                return;
-            };
-            left = left.saturating_sub(self.read_one(now, id));
-            if left == 0 {
-                return;
-            }
-        }
-    }
-
-    fn read_one(&mut self, now: Instant, id: ConnectionId) -> usize {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return 0;
-        };
-        connection.to_read = false;
-        if matches!(connection.phase, Phase::Paused | Phase::Flushing(_)) {
-            return 0;
-        }
-        if connection.proxied && !self.meet_proxy(now, id) {
-            return 0;
-        }
-        let Some(connection) = self.connections.get_mut(id) else { return 0 };
-        match connection.transport.read(&mut self.buffer) {
-            Ok(0) => {
-                // a client that only sends no more may still want the answers
-                let _ = self.write_one(now, id);
-                self.close(now, id);
-                0
-            }
-            Ok(length) => {
-                if connection.unproven {
-                    self.prove(id);
-                }
-                let Some(connection) = self.connections.get(id) else { return length };
-                let emptied = SHORT_READ_EMPTIES && connection.transport.is_plain() && length < self.buffer.len();
-                let more = connection.finished || !emptied;
-                if connection.phase == Phase::Reading {
-                    self.broker.handle_input(now, id, self.buffer.get(..length).unwrap_or_default());
-                }
-                if more {
-                    self.enqueue_read(id);
-                }
-                length
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                // a layer may have had to answer: a handshake, a pong
-                if connection.transport.has_unsent() {
-                    self.enqueue_write(id);
-                }
-                0
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {
-                self.enqueue_read(id);
-                0
-            }
-            Err(error) => {
-                self.fail(now, id, &error);
-                0
-            }
-        }
-    }
-
-    /// The first bytes under TLS: who the client's certificate says it is becomes who it is.
-    fn prove(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        connection.unproven = false;
-        if let Some(name) = connection.transport.certificate_name() {
-            let number = u32::try_from(connection.listener).unwrap_or(u32::MAX);
-            self.broker.set_peer(id, Peer::new(connection.peer, number).with_identity(name));
-        }
-    }
-
-    /// The transport is broken. If it was a layer's doing, such as a handshake that failed, its last words are flushed, as after a goodbye.
-    fn fail(&mut self, now: Instant, id: ConnectionId, error: &io::Error) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        let broken_layer = error.kind() == ErrorKind::InvalidData && connection.phase == Phase::Reading;
-        if !broken_layer {
-            return self.close(now, id);
-        }
-        info!("{}: {error}", logging::Peer(connection.peer));
-        let _ = connection.transport.flush();
-        connection.phase = Phase::Flushing(now + LINGER);
-        self.shut_down(now, id);
-    }
-
-    /// Reads what a proxy says about the client before the client's own bytes; whether it was there.
-    fn meet_proxy(&mut self, now: Instant, id: ConnectionId) -> bool {
-        let Some(connection) = self.connections.get_mut(id) else { return false };
-        let peer = match proxy::read_header(connection.transport.socket()) {
-            Ok(Some(proxy::Header { client })) => client.or(connection.peer),
-            Ok(None) => return false,
-            Err(error) => {
-                info!("{}: {error}", logging::Peer(connection.peer));
-                self.close(now, id);
-                return false;
-            }
-        };
-        connection.proxied = false;
-        connection.peer = peer;
-        let number = u32::try_from(connection.listener).unwrap_or(u32::MAX);
-        self.broker.set_peer(id, Peer::new(peer, number));
-        true
-    }
-
     /// Takes down what the broker says about its connections; nothing is read or written yet.
     fn take_ready(&mut self, now: Instant) {
         while let Some(Ready { id, transmit, read }) = self.broker.poll_ready() {
@@ -408,119 +297,6 @@ impl EventLoop {
             if transmit {
                 self.enqueue_write(id);
             }
-        }
-    }
-
-    /// One write to each socket with output and room.
-    fn write(&mut self, now: Instant) {
-        for _ in 0..self.to_write.len() {
-            let Some(id) = self.to_write.pop_front() else {
-                return;
-            };
-            if let Err(error) = self.write_one(now, id) {
-                warn!("a connection cannot be served any more: {error}");
-                self.close(now, id);
-            }
-        }
-    }
-
-    fn write_one(&mut self, now: Instant, id: ConnectionId) -> io::Result<()> {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return Ok(());
-        };
-        connection.to_write = false;
-        if connection.blocked || matches!(connection.phase, Phase::Draining(_)) {
-            return Ok(());
-        }
-        // a buffer goes back and forth with the broker, so that a connection with nothing to send has one, not two
-        let mut out = connection.unsent.take().map_or_else(OutBuf::default, |unsent| *unsent);
-        self.broker.poll_transmit(now, id, &mut out);
-        let sent = connection.write(&mut out);
-        if sent == Sent::All {
-            self.broker.poll_transmit(now, id, &mut out);
-        }
-        match sent {
-            Sent::All if out.is_empty() => self.shut_down(now, id),
-            Sent::All => {
-                connection.unsent = Some(Box::new(out));
-                self.enqueue_write(id); // the others first
-            }
-            Sent::Blocked => {
-                connection.unsent = Some(Box::new(out));
-                let token = Token(self.first_connection + id.index());
-                return connection.wait_until_writable(self.poll.registry(), token);
-            }
-            Sent::Failed => self.close(now, id),
-        }
-        Ok(())
-    }
-
-    /// Everything is sent: if the connection is to end, our side ends now.
-    fn shut_down(&mut self, now: Instant, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        if !matches!(connection.phase, Phase::Flushing(_)) {
-            return;
-        }
-        connection.phase = Phase::Draining(now + LINGER);
-        self.ending.push_back((now + LINGER, id));
-        match connection.transport.finish() {
-            Ok(()) => self.enqueue_read(id),
-            Err(_) => self.close(now, id),
-        }
-    }
-
-    fn writable(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        if connection.blocked {
-            connection.blocked = false;
-            self.enqueue_write(id);
-            // a layer that could not write may not have read either
-            if !self.connections.get(id).is_none_or(|connection| connection.transport.is_plain()) {
-                self.enqueue_read(id);
-            }
-        }
-    }
-
-    fn enqueue_read(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        if !connection.to_read && !matches!(connection.phase, Phase::Paused | Phase::Flushing(_)) {
-            connection.to_read = true;
-            self.to_read.push_back(id);
-        }
-    }
-
-    fn enqueue_write(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        if !connection.to_write && !connection.blocked {
-            connection.to_write = true;
-            self.to_write.push_back(id);
-        }
-    }
-
-    /// Closes what had its time to flush, or to close from its side.
-    fn end_overdue(&mut self, now: Instant) {
-        while let Some((by, id)) = self.ending.front().copied().filter(|(by, _)| *by <= now) {
-            self.ending.pop_front();
-            let overdue =
-                |connection: &Connection| [Phase::Flushing(by), Phase::Draining(by)].contains(&connection.phase);
-            if self.connections.get(id).is_some_and(overdue) {
-                self.close(now, id);
-            }
-        }
-    }
-
-    /// The transport is gone, or goes now. The broker is told once.
-    fn close(&mut self, now: Instant, id: ConnectionId) {
-        if self.connections.get(id).is_some() {
-            self.broker.handle_closed(now, id);
-            self.report(); // while its address is still known
-            self.connections.remove(id);
         }
     }
 
