@@ -1,4 +1,4 @@
-//! The programs `broker` and `threads` from outside: flags, files, exit codes, signals, and bytes on real sockets.
+//! The programs `broker`, `threads` and `tokio-broker` from outside: flags, files, exit codes, signals, and bytes on real sockets.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic, missing_docs)]
 
 #[path = "support/program.rs"]
@@ -14,6 +14,7 @@ use std::thread;
 
 const BROKER: &str = env!("CARGO_BIN_EXE_broker");
 const THREADS: &str = env!("CARGO_BIN_EXE_threads");
+const TOKIO: &str = env!("CARGO_BIN_EXE_tokio-broker");
 
 const PINGREQ: &[u8] = &[0xC0, 0x00];
 const PINGRESP: &[u8] = &[0xD0, 0x00];
@@ -241,7 +242,21 @@ fn a_second_signal_ends_at_once() {
     assert_eq!(broker.outcome().0, 1);
 }
 
-/// What both brokers do with bytes.
+#[test]
+#[cfg(unix)]
+fn a_signal_tells_every_client_of_the_broker_on_tokio_and_ends_well() {
+    let (broker, address) = Program::serve(TOKIO, &["127.0.0.1:0"]);
+    let mut client = Client::open(address);
+    client.send(&connect(5, "c", None)).packet();
+    broker.signal("INT");
+    let disconnect = client.packet();
+    assert_eq!((disconnect[0], disconnect[2]), (0xE0, 0x8B), "server shutting down");
+    assert!(client.is_closed());
+    drop(client);
+    assert_eq!(broker.outcome(), (0, String::new()));
+}
+
+/// What all brokers do with bytes.
 fn bad_bytes_end_their_connection_alone(program: &str, arguments: &[&str]) {
     let (_broker, address) = Program::serve(program, arguments);
     let mut good = Client::open(address);
@@ -281,7 +296,12 @@ fn bad_bytes_end_their_connection_alone_in_the_threaded_broker() {
     bad_bytes_end_their_connection_alone(THREADS, &["127.0.0.1:0"]);
 }
 
-/// A message larger than any socket buffer and receive buffer comes through whole, in both brokers.
+#[test]
+fn bad_bytes_end_their_connection_alone_in_the_broker_on_tokio() {
+    bad_bytes_end_their_connection_alone(TOKIO, &["127.0.0.1:0"]);
+}
+
+/// A message larger than any socket buffer and receive buffer comes through whole, in all brokers.
 fn a_large_message_comes_through(program: &str, arguments: &[&str]) {
     let (_broker, address) = Program::serve(program, arguments);
     let mut subscriber = Client::open(address);
@@ -318,4 +338,9 @@ fn a_large_message_comes_through_the_broker() {
 #[test]
 fn a_large_message_comes_through_the_threaded_broker() {
     a_large_message_comes_through(THREADS, &["127.0.0.1:0"]);
+}
+
+#[test]
+fn a_large_message_comes_through_the_broker_on_tokio() {
+    a_large_message_comes_through(TOKIO, &["127.0.0.1:0"]);
 }

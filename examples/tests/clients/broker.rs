@@ -93,6 +93,12 @@ impl Broker {
         (Self { address, _process: Some(Mutex::new(process)) }, folder.join("ca.pem"))
     }
 
+    /// The one on tokio.
+    #[allow(dead_code, reason = "each test takes what it needs")]
+    pub fn on_tokio() -> Self {
+        Self::listening(Command::new(env!("CARGO_BIN_EXE_tokio-broker")).arg("127.0.0.1:0"))
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -105,7 +111,11 @@ impl Broker {
 
     fn ours(arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
-        let mut process = Process::spawn(command.args(["--listen", "127.0.0.1:0"]).args(arguments));
+        Self::listening(command.args(["--listen", "127.0.0.1:0"]).args(arguments))
+    }
+
+    fn listening(command: &mut Command) -> Self {
+        let mut process = Process::spawn(command);
         let address = process
             .find("a line `listening on ADDRESS`", |line| line.strip_prefix("listening on ")?.trim().parse().ok());
         Self { address, _process: Some(Mutex::new(process)) }
