@@ -6,10 +6,8 @@ mod program;
 
 use program::*;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread;
 
 const BROKER: &str = env!("CARGO_BIN_EXE_broker");
@@ -101,20 +99,12 @@ fn the_configuration_file_says_where_to_listen_and_how_much_is_taken() {
     assert_eq!((disconnect[0], disconnect[2]), (0xE0, 0x95));
 }
 
-fn set_password(path: &Path, user: &str, password: &str) {
-    let mut command = Command::new(BROKER);
-    command.args(["passwd".as_ref(), path.as_os_str(), user.as_ref()]).stdin(Stdio::piped()).stderr(Stdio::piped());
-    let mut program = Program(command.spawn().unwrap());
-    program.0.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes()).unwrap();
-    assert_eq!(program.outcome(), (0, String::new()));
-}
-
 #[test]
 fn only_the_right_password_lets_in() {
     let path = file("passwords", "# team\n");
-    set_password(&path, "ada", "first");
-    set_password(&path, "bob", "other");
-    set_password(&path, "ada", "correct horse");
+    set_password(BROKER, &path, "ada", "first");
+    set_password(BROKER, &path, "bob", "other");
+    set_password(BROKER, &path, "ada", "correct horse");
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text.lines().count(), 3, "replaced, not added: {text}");
     assert!(text.starts_with("# team\nada:$argon2id$") && !text.contains("horse"), "{text}");
@@ -135,7 +125,7 @@ fn only_the_right_password_lets_in() {
 #[test]
 fn what_comes_behind_a_connect_waits_for_the_password() {
     let path = file("passwords-behind", "");
-    set_password(&path, "ada", "one");
+    set_password(BROKER, &path, "ada", "one");
     let (_broker, address) =
         Program::serve(BROKER, &["--password-file", path.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
     let mut client = Client::open(address);
@@ -152,7 +142,7 @@ fn what_comes_behind_a_connect_waits_for_the_password() {
 #[test]
 fn anonymous_clients_beside_a_password_file_have_to_be_written_out() {
     let passwords = file("passwords-beside", "");
-    set_password(&passwords, "ada", "one");
+    set_password(BROKER, &passwords, "ada", "one");
     let text = "listen = [\"127.0.0.1:0\"]\nallow_anonymous = true\npassword_file = \"passwords-beside\"\n";
     let config = file("beside.toml", text);
     let (_broker, address) = Program::serve(BROKER, &["--config", config.to_str().unwrap()]);

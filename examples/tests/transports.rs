@@ -85,25 +85,6 @@ impl Authority {
     }
 }
 
-/// A SUBSCRIBE (identifier 1) to `filter` at QoS 0.
-fn subscribe(filter: &str) -> Vec<u8> {
-    let body = [&[0, 1], &string(filter)[..], &[0]].concat();
-    [&[0x82, body.len() as u8], &body[..]].concat()
-}
-
-/// A PUBLISH at QoS 0.
-fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
-    let body = [&string(topic), payload].concat();
-    let mut head = vec![0x30];
-    let mut length = body.len();
-    while length > 127 {
-        head.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    head.push(length as u8);
-    [head, body].concat()
-}
-
 /// Sends itself a message of `size` bytes.
 fn round_trip<S: Read + Write>(client: &mut Client<S>, size: usize) {
     client.send(&subscribe("t"));
@@ -201,21 +182,14 @@ fn certificates_are_read_again_at_sighup_and_connections_go_on() {
     let authority = Authority::new("tls-reload");
     let first = authority.sign("server");
     let (mut broker, address) = authority.broker("tls = { TLS }");
-    let mut log = BufReader::new(broker.0.stderr.take().unwrap());
+    let mut log = Log::of(&mut broker);
     let mut old = Client(authority.connect(address, None));
     assert_eq!(old.send(&connect(4, "old", None)).packet(), ACCEPTED);
     assert_eq!(old.0.conn.peer_certificates().unwrap()[0].as_ref(), first);
 
-    let mut wait_for = |words: &str| loop {
-        let mut line = String::new();
-        assert_ne!(log.read_line(&mut line).unwrap(), 0, "the log ended without: {words}");
-        if line.contains(words) {
-            return;
-        }
-    };
     let second = authority.sign("server");
     broker.signal("HUP");
-    wait_for("were read again");
+    log.wait_for("were read again");
     let mut new = Client(authority.connect(address, None));
     assert_eq!(new.send(&connect(4, "new", None)).packet(), ACCEPTED);
     assert_eq!(new.0.conn.peer_certificates().unwrap()[0].as_ref(), second);
@@ -224,7 +198,7 @@ fn certificates_are_read_again_at_sighup_and_connections_go_on() {
     // what cannot be read changes nothing
     fs::write(authority.path("server.key"), "nonsense").unwrap();
     broker.signal("HUP");
-    wait_for("stay as they were");
+    log.wait_for("stay as they were");
     let mut newer = Client(authority.connect(address, None));
     assert_eq!(newer.send(&connect(4, "newer", None)).packet(), ACCEPTED);
 }

@@ -152,6 +152,23 @@ impl Passwords {
         let matches = Argon2::default().verify_password(password, hash).is_ok();
         matches && known.is_some()
     }
+
+    /// Whether `older` had the same hash for this user, so that whoever had proven to be them still has. O(log n).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqtt_broker_core::Passwords;
+    ///
+    /// let hash = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$YWJjZGVmZ2hpamtsbW5vcA";
+    /// let older = Passwords::parse(&format!("ada:{hash}\nbob:{hash}"))?;
+    /// let newer = Passwords::parse(&format!("ada:{hash}"))?;
+    /// assert!(newer.agrees_with(&older, "ada") && !newer.agrees_with(&older, "bob"));
+    /// # Ok::<(), mqtt_broker_core::ListError>(())
+    /// ```
+    pub fn agrees_with(&self, older: &Self, user: &str) -> bool {
+        self.hashes.get(user).is_some_and(|hash| older.hashes.get(user) == Some(hash))
+    }
 }
 
 impl Verify for Passwords {

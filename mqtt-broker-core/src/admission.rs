@@ -245,7 +245,7 @@ impl<P: Policy> Core<P> {
         let Self { policy, config, last_ticket, connections, .. } = self;
         let Some(conn) = connections.get(id) else { return };
         let Phase::Deciding(_, joining) = &conn.phase else { return };
-        let mut desk = Desk { now, policy, config, last_ticket };
+        let mut desk = Desk { now, policy, config, last_ticket, again: false };
         let origin = Origin::Will(joining.info(&conn.peer));
         let verdict = joining
             .will

@@ -28,6 +28,8 @@ pub(crate) struct Desk<'a, P> {
     pub(crate) policy: &'a mut P,
     pub(crate) config: &'a Config,
     pub(crate) last_ticket: &'a mut u64,
+    /// Whether what is asked about was granted once.
+    pub(crate) again: bool,
 }
 
 impl<P: Policy> Desk<'_, P> {
@@ -139,8 +141,8 @@ impl<P: Policy> Desk<'_, P> {
         options: SubscribeOptions,
         rewritten: bool,
     ) -> Decision {
-        let ticket = next_ticket(self.last_ticket);
-        self.policy.subscribe(&SubscribeRequest { client, filter, options, rewritten, ticket })
+        let (again, ticket) = (self.again, next_ticket(self.last_ticket));
+        self.policy.subscribe(&SubscribeRequest { client, filter, options, rewritten, again, ticket })
     }
 }
 

@@ -3,7 +3,8 @@ use crate::connections::{Conn, ConnectionId, OpenError, Ready};
 use crate::core_state::Core;
 use crate::slots::{Id, grow};
 use crate::{
-    Config, ConfigError, Decision, Event, LocalError, LocalId, Peer, Policy, Publication, Refusal, Stats, Ticket,
+    Config, ConfigError, Decision, Event, EventMask, LocalError, LocalId, Peer, Policy, Publication, Refusal, Stats,
+    Ticket,
 };
 use alloc::vec::Vec;
 use mqtt_session::codec::{OutBuf, Reader, ReasonCode, SubscribeOptions};
@@ -199,6 +200,11 @@ impl<P: Policy> Broker<P> {
     /// The next event, of those the [mask](crate::EventMask) asks for. The queue is bounded: what a host does not poll is lost and counted.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.core.events.pop()
+    }
+
+    /// Asks for other events than [`Config::events`] from now on.
+    pub fn set_events(&mut self, mask: EventMask) {
+        self.core.config.events = mask;
     }
 
     /// Decides a deferred request. A stale ticket does nothing; [`Decision::Defer`] counts as denied.

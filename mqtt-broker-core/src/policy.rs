@@ -142,6 +142,8 @@ pub struct SubscribeRequest<'a> {
     /// Whether this is what the policy itself put in the subscription's place: it is then asked once more, and may not do so
     /// again.
     pub rewritten: bool,
+    /// Whether it was granted once, and is [judged anew](crate::Broker::reauthorize).
+    pub again: bool,
     /// To put the decision off.
     pub ticket: Ticket,
 }

@@ -51,7 +51,7 @@ impl<P: Policy> Core<P> {
         let Some(conn) = connections.get(id) else { return };
         let Some(client) = Self::info(clients, conn) else { return };
         let origin = conn.client();
-        match (Desk { now, policy, config, last_ticket }).publish(Origin::Client(client), &publication) {
+        match (Desk { now, policy, config, last_ticket, again: false }).publish(Origin::Client(client), &publication) {
             Verdict::Allow => {
                 self.take(id, token);
                 let matched = self.route(now, origin, Some(id), &publication, None);
@@ -78,7 +78,7 @@ impl<P: Policy> Core<P> {
         let HeldMessage { message, rewritten } = held;
         let Self { policy, config, last_ticket, clients, connections, .. } = self;
         let Some(client) = connections.get(id).and_then(|conn| Self::info(clients, conn)) else { return };
-        let mut desk = Desk { now, policy, config, last_ticket };
+        let mut desk = Desk { now, policy, config, last_ticket, again: false };
         match desk.resume_publish(Origin::Client(client), &message.publication(), rewritten, answer) {
             Verdict::Allow => self.publish_kept(now, id, token, &message),
             Verdict::AllowAs(new) => self.publish_kept(now, id, token, &new),
@@ -144,7 +144,7 @@ impl<P: Policy> Core<P> {
         let Self { policy, config, last_ticket, .. } = self;
         // a client's publication is judged by what its listener offers
         let publication = &Publication { retain: publication.retain && config.server.retain_available, ..*publication };
-        match (Desk { now, policy, config, last_ticket }).publish(Origin::Local, publication) {
+        match (Desk { now, policy, config, last_ticket, again: false }).publish(Origin::Local, publication) {
             Verdict::Allow => Ok(self.route(now, self.local_origin(from), None, publication, None)),
             Verdict::AllowAs(new) => Ok(self.route_message(now, self.local_origin(from), None, &new)),
             Verdict::Deny(reason) => {
@@ -163,7 +163,7 @@ impl<P: Policy> Core<P> {
     pub(crate) fn local_resumed(&mut self, now: Instant, from: Option<LocalId>, held: HeldMessage, answer: Decision) {
         let HeldMessage { message, rewritten } = held;
         let Self { policy, config, last_ticket, .. } = self;
-        let mut desk = Desk { now, policy, config, last_ticket };
+        let mut desk = Desk { now, policy, config, last_ticket, again: false };
         match desk.resume_publish(Origin::Local, &message.publication(), rewritten, answer) {
             Verdict::Allow => {
                 self.route_message(now, self.local_origin(from), None, &message);

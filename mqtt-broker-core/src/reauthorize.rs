@@ -128,7 +128,7 @@ impl<P: Policy> Core<P> {
         let options = SubscribeOptions { qos, no_local, retain_as_published, retain_handling: RetainHandling::Never };
         let (mut away, own) = (Peer::default(), client.own_name(filter));
         let info = client.info(client.peer(connections, &mut away));
-        let mut desk = Desk { now, policy, config, last_ticket };
+        let mut desk = Desk { now, policy, config, last_ticket, again: true };
         let verdict = match answer {
             None => desk.subscribe(info, own, options),
             Some((new, answer)) => match (desk.resume_subscribe(info, options, new.is_some(), answer), new) {

@@ -87,7 +87,7 @@ impl<P: Policy> Core<P> {
         }
         let Self { policy, config, last_ticket, clients, connections, .. } = self;
         let Some(client) = connections.get(id).and_then(|conn| Self::info(clients, conn)) else { return Ok(GONE) };
-        let verdict = Desk { now, policy, config, last_ticket }.subscribe(client, filter, options);
+        let verdict = Desk { now, policy, config, last_ticket, again: false }.subscribe(client, filter, options);
         self.conclude(now, id, subscription, identifier, verdict)
     }
 
@@ -104,7 +104,7 @@ impl<P: Policy> Core<P> {
         let Some(client) = connections.get(id).and_then(|conn| Self::info(clients, conn)) else {
             return Verdict::Deny(GONE);
         };
-        let mut desk = Desk { now, policy, config, last_ticket };
+        let mut desk = Desk { now, policy, config, last_ticket, again: false };
         match (desk.resume_subscribe(client, subscription.options, new.is_some(), answer), new) {
             (Verdict::Allow, Some(new)) => Verdict::AllowAs(new),
             (verdict, _) => verdict,

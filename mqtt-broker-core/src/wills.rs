@@ -123,7 +123,7 @@ impl<P: Policy> Core<P> {
     /// S6: a will is authorised again when it fires; deferred, it waits without a connection.
     pub(crate) fn publish_will(&mut self, now: Instant, due: DueWill) {
         let Self { policy, config, last_ticket, .. } = self;
-        let mut desk = Desk { now, policy, config, last_ticket };
+        let mut desk = Desk { now, policy, config, last_ticket, again: false };
         let verdict = due.will.with_publication(|publication| desk.publish(Origin::Will(due.info()), publication));
         self.will_judged(now, Box::new(due), verdict);
     }
@@ -137,7 +137,7 @@ impl<P: Policy> Core<P> {
         answer: Decision,
     ) {
         let Self { policy, config, last_ticket, .. } = self;
-        let mut desk = Desk { now, policy, config, last_ticket };
+        let mut desk = Desk { now, policy, config, last_ticket, again: false };
         let origin = Origin::Will(due.info());
         let verdict = match new {
             Some(new) => match desk.resume_publish(origin, &new.publication(), true, answer) {

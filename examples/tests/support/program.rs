@@ -51,6 +51,23 @@ impl Program {
         (program, place.trim_end().to_owned())
     }
 
+    /// Starts a program that listens at several addresses, and waits until it has said them all.
+    pub fn serve_many<const N: usize>(path: &str, arguments: &[&str]) -> (Self, [SocketAddr; N]) {
+        let mut program = Self::start(path, arguments);
+        let mut stdout = BufReader::new(program.0.stdout.take().unwrap());
+        let lines = within(move || {
+            [(); N].map(|()| {
+                let mut line = String::new();
+                stdout.read_line(&mut line).map(|_| line).unwrap()
+            })
+        });
+        let address = |line: &String| line.strip_prefix("listening on ")?.split([' ', '\n']).next()?.parse().ok();
+        let found = lines.each_ref().map(|line| address(line));
+        let said = |program: &mut Self| panic!("{lines:?}: {}", said(program));
+        (found.iter().any(Option::is_none)).then(|| said(&mut program));
+        (program, found.map(Option::unwrap))
+    }
+
     /// The exit code of a program that ends by itself, and what it said.
     pub fn outcome(mut self) -> (i32, String) {
         let said = said(&mut self);
@@ -85,6 +102,37 @@ pub fn file(name: &str, text: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, text).unwrap();
     path
+}
+
+/// Sets the password of a user with `broker passwd`.
+pub fn set_password(broker: &str, path: &Path, user: &str, password: &str) {
+    let mut command = Command::new(broker);
+    command.args(["passwd".as_ref(), path.as_os_str(), user.as_ref()]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut program = Program(command.spawn().unwrap());
+    program.0.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes()).unwrap();
+    assert_eq!(program.outcome(), (0, String::new()));
+}
+
+/// What a program says on standard error, line by line.
+pub struct Log(BufReader<ChildStderr>);
+
+impl Log {
+    pub fn of(program: &mut Program) -> Self {
+        Self(BufReader::new(program.0.stderr.take().unwrap()))
+    }
+
+    /// The next line with these words in it.
+    pub fn wait_for(&mut self, words: &str) -> String {
+        let mut said = String::new();
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the log ended without {words:?}: {said}");
+            if line.contains(words) {
+                return line;
+            }
+            said.push_str(&line);
+        }
+    }
 }
 
 /// A client that speaks bytes.
@@ -139,6 +187,25 @@ pub fn connect(level: u8, client_id: &str, user: Option<(&str, &str)>) -> Vec<u8
         body.extend(string(text));
     }
     [&[0x10, body.len() as u8], &body[..]].concat()
+}
+
+/// A SUBSCRIBE (identifier 1) to `filter` at QoS 0, as 3.1.1 has it.
+pub fn subscribe(filter: &str) -> Vec<u8> {
+    let body = [&[0, 1], &string(filter)[..], &[0]].concat();
+    [&[0x82, body.len() as u8], &body[..]].concat()
+}
+
+/// A PUBLISH at QoS 0, as 3.1.1 has it.
+pub fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
+    let body = [&string(topic), payload].concat();
+    let mut head = vec![0x30];
+    let mut length = body.len();
+    while length > 127 {
+        head.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    head.push(length as u8);
+    [head, body].concat()
 }
 
 /// A socket that does not wait for ever.

@@ -53,6 +53,20 @@ fn observers_see_a_client_come_subscribe_and_go() {
 }
 
 #[test]
+fn the_mask_may_change_at_any_time() {
+    let mut world = masked(|_| {});
+    let client = world.join(Version::V311, "c");
+    world.publish(client, "t", "1", Qos::AtMostOnce);
+    let mut published = EventMask::none();
+    published.published = true;
+    world.broker.set_events(published);
+    world.publish(client, "t", "2", Qos::AtMostOnce);
+    world.broker.set_events(EventMask::none());
+    world.publish(client, "t", "3", Qos::AtMostOnce);
+    assert_eq!(all_told(&mut world), ["published c t 0 false 1"]);
+}
+
+#[test]
 fn messages_are_reported_one_by_one_where_the_mask_asks() {
     let mut world = masked(|mask| (mask.published, mask.delivered, mask.acked) = (true, true, true));
     let sub = world.join(Version::V311, "sub");

@@ -61,7 +61,8 @@ impl Policy for Book {
     }
     fn subscribe(&mut self, request: &SubscribeRequest<'_>) -> Decision {
         let filter = request.filter.as_str();
-        self.asked.push(format!("subscribe {filter}"));
+        let word = if request.again { "keep" } else { "subscribe" };
+        self.asked.push(format!("{word} {filter}"));
         let decision = match filter {
             _ if request.rewritten => Decision::Allow,
             _ if filter.starts_with("later") => Decision::Defer(request.ticket),
@@ -271,7 +272,7 @@ fn a_live_subscription_ends_when_its_right_does() {
     assert_eq!(world.messages(client).len(), 0, "the publisher's right is gone at once");
     assert!(world.broker.reauthorize(world.now, "c"));
     assert!(!world.broker.reauthorize(world.now, "nobody"));
-    assert_eq!(asked(&mut world)[1..], ["subscribe open", "receives all c open", "subscribe secret/#"]);
+    assert_eq!(asked(&mut world)[1..], ["keep open", "receives all c open", "keep secret/#"]);
     world.broker.policy_mut().publish = |_| Decision::Allow;
     for topic in ["secret/1", "open"] {
         world.publish_local(topic, "x");

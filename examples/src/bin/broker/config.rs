@@ -77,6 +77,10 @@ pub(crate) struct Listener {
     pub(crate) address: Address,
     /// What is written about clients without a password.
     pub(crate) allow_anonymous: Option<bool>,
+    /// Who may connect here.
+    pub(crate) password_file: Option<PathBuf>,
+    /// Who may do what here.
+    pub(crate) acl_file: Option<PathBuf>,
     /// MQTT in WebSocket frames.
     #[serde(default)]
     pub(crate) websocket: bool,
@@ -132,7 +136,15 @@ impl FromStr for Address {
 impl Listener {
     /// A listener that has no rule of its own.
     pub(crate) fn new(address: Address) -> Self {
-        Self { address, allow_anonymous: None, websocket: false, tls: None, proxy_protocol: false }
+        Self {
+            address,
+            allow_anonymous: None,
+            password_file: None,
+            acl_file: None,
+            websocket: false,
+            tls: None,
+            proxy_protocol: false,
+        }
     }
 }
 
@@ -150,14 +162,7 @@ impl Settings {
         let mut settings =
             Self::parse(&text).map_err(|error| Failure::Usage(format!("{}, {error}", path.display())))?;
         if let Some(folder) = path.parent() {
-            for file in [&mut settings.password_file, &mut settings.acl_file].into_iter().flatten() {
-                *file = folder.join(&*file);
-            }
-            settings
-                .listeners
-                .iter_mut()
-                .filter_map(|listener| listener.tls.as_mut())
-                .for_each(|tls| tls.relative_to(folder));
+            settings.relative_to(folder);
         }
         Ok(settings)
     }
@@ -167,10 +172,35 @@ impl Settings {
         Ok(file.settings())
     }
 
+    /// Paths are relative to the folder of the file that names them.
+    fn relative_to(&mut self, folder: &Path) {
+        for file in [&mut self.password_file, &mut self.acl_file].into_iter().flatten() {
+            *file = folder.join(&*file);
+        }
+        for Listener { password_file, acl_file, tls, .. } in &mut self.listeners {
+            for file in [password_file, acl_file].into_iter().flatten() {
+                *file = folder.join(&*file);
+            }
+            if let Some(tls) = tls {
+                tls.relative_to(folder);
+            }
+        }
+    }
+
+    /// Who may connect by `listener`: its own word, or else what is said for all.
+    pub(crate) fn password_file_of<'a>(&'a self, listener: &'a Listener) -> Option<&'a Path> {
+        listener.password_file.as_deref().or(self.password_file.as_deref())
+    }
+
+    /// Who may do what that came in by `listener`.
+    pub(crate) fn acl_file_of<'a>(&'a self, listener: &'a Listener) -> Option<&'a Path> {
+        listener.acl_file.as_deref().or(self.acl_file.as_deref())
+    }
+
     /// Whether `listener` lets clients in that name no user: as written, else only where nobody but this machine can
     /// connect and there is nothing to check.
     pub(crate) fn lets_anybody_in(&self, listener: &Listener) -> bool {
-        let unwritten = self.password_file.is_none() && listener.address.is_local();
+        let unwritten = self.password_file_of(listener).is_none() && listener.address.is_local();
         listener.allow_anonymous.or(self.allow_anonymous).unwrap_or(unwritten)
     }
 }

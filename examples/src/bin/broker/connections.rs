@@ -34,6 +34,8 @@ pub(crate) struct Connection {
     pub(crate) proxied: bool,
     /// The name in its certificate is its user name, and was not looked at yet.
     pub(crate) unproven: bool,
+    /// The name in its certificate is its user name: no password was asked for.
+    pub(crate) proven: bool,
     /// The socket took less than it was offered; it will say when it takes more.
     pub(crate) blocked: bool,
     /// The selector was asked to say so.
@@ -88,6 +90,7 @@ impl Connection {
             finished,
             proxied: false,
             unproven: false,
+            proven: false,
             blocked,
             writable_watched,
         })

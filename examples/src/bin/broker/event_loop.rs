@@ -5,13 +5,15 @@
 //! that may hold more stays in a list of ours, and has its next read after everybody else had theirs.
 
 mod reading;
+mod reload;
 mod writing;
 
 use crate::Failure;
 use crate::admin::Question;
-use crate::auth::{Accounts, Verdict};
+use crate::auth::Verdict;
 use crate::config::{Address, Listener};
 use crate::connections::{Connection, Connections, Phase};
+use crate::gate::Gate;
 use crate::listeners::{Accepted, Listeners};
 use crate::logging;
 use crate::signals::Signals;
@@ -88,7 +90,7 @@ pub(crate) struct EventLoop {
     listeners: Listeners,
     _signals: Signals,
     asked: Others,
-    broker: Broker<Accounts>,
+    broker: Broker<Gate>,
     connections: Connections,
     /// The token of the connection with index 0.
     first_connection: usize,
@@ -110,7 +112,7 @@ pub(crate) struct EventLoop {
 
 impl EventLoop {
     /// A loop around `broker`.
-    pub(crate) fn new(watch: Watch, broker: Broker<Accounts>, asked: Others, packet_size: usize) -> Self {
+    pub(crate) fn new(watch: Watch, broker: Broker<Gate>, asked: Others, packet_size: usize) -> Self {
         Self {
             first_connection: FIRST + watch.listeners.len(),
             poll: watch.poll,
@@ -192,7 +194,7 @@ impl EventLoop {
         match event.token() {
             WAKER => self.hear(now),
             STOP => self.stop(now),
-            RELOAD => self.listeners.reload(),
+            RELOAD => self.reload(now),
             Token(token) if token < self.first_connection => self.listeners.somebody_waits(token - FIRST),
             Token(token) => {
                 let Some(connection) = self.connections.at_mut(token - self.first_connection) else {
@@ -212,7 +214,9 @@ impl EventLoop {
 
     /// Takes what other threads have for it.
     fn hear(&mut self, now: Instant) {
-        for Verdict { ticket, decision } in self.asked.verdicts.iter().flat_map(Receiver::try_iter) {
+        for verdict in self.asked.verdicts.iter().flat_map(Receiver::try_iter) {
+            let ticket = verdict.ticket;
+            let decision = self.broker.policy().confirm(verdict);
             self.broker.resume(now, ticket, decision);
         }
         for question in self.asked.questions.iter().flat_map(Receiver::try_iter) {

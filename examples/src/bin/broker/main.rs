@@ -7,6 +7,7 @@ mod auth;
 mod config;
 mod connections;
 mod event_loop;
+mod gate;
 mod listeners;
 mod logging;
 mod passwords;
@@ -14,11 +15,12 @@ mod proxy;
 mod signals;
 mod transport;
 
-use auth::Verifier;
+use auth::Answers;
 use clap::{Parser, Subcommand};
 use config::{Address, Listener, Settings};
 use event_loop::{EventLoop, Others, Watch};
-use mqtt_broker_core::{Acl, Broker};
+use gate::Gate;
+use mqtt_broker_core::Broker;
 use mqtt_topic::HashSeed;
 use std::fmt;
 use std::io::{self, Write};
@@ -99,30 +101,24 @@ fn main() -> ExitCode {
 
 fn serve(flags: &Flags) -> Result<(), Failure> {
     let settings = settings(flags)?;
-    let passwords = settings.password_file.as_deref().map(passwords::load).transpose()?;
-    let rules = settings.acl_file.as_deref().map(passwords::load_rules).transpose()?;
     logging::start(settings.log_level);
 
     let mut watch = Watch::new()?;
+    let (answers, verdicts) = Answers::new(watch.waker());
+    let gate = Gate::open(&settings, &answers)?;
     let mut bound = Vec::new();
     for listener in &settings.listeners {
         bound.push(watch.listen(listener)?);
     }
     warn_about_doors(&settings, &bound);
 
-    let (verifier, verdicts) = match passwords {
-        Some(passwords) => Some(Verifier::start(passwords, watch.waker())?).unzip(),
-        None => (None, None),
-    };
-    let anonymous = settings.listeners.iter().map(|listener| settings.lets_anybody_in(listener)).collect();
-    let accounts = auth::accounts(rules.unwrap_or_else(Acl::allow_all), anonymous, verifier);
     let waker = watch.waker();
     let packet_size = settings.core.server.maximum_packet_size as usize;
     let broker =
-        Broker::new(settings.core, accounts, HashSeed::random()).map_err(|error| Failure::Usage(error.to_string()))?;
+        Broker::new(settings.core, gate, HashSeed::random()).map_err(|error| Failure::Usage(error.to_string()))?;
 
     announce(&settings.listeners, &bound);
-    let mut asked = Others { verdicts, questions: None };
+    let mut asked = Others { verdicts: Some(verdicts), questions: None };
     if let Some(admin) = &settings.admin {
         let (address, questions) = admin::start(admin, waker)?;
         info!("administration at http://{address}");
@@ -162,7 +158,7 @@ fn warn_about_doors(settings: &Settings, bound: &[Address]) {
         if anybody && !address.is_local() {
             warn!("{address} is no loopback address and lets anybody in (allow_anonymous = true)");
         }
-        if !anybody && settings.password_file.is_none() {
+        if !anybody && settings.password_file_of(listener).is_none() {
             warn!("{address} refuses everybody: there is no password file, and allow_anonymous is not true");
         }
     }

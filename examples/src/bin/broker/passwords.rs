@@ -7,14 +7,15 @@ use mqtt_broker_core::{Acl, Passwords};
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What a CONNECT can carry, bytes.
 const LONGEST: usize = 65_535;
 
 /// Reads a password file.
-pub(crate) fn load(path: &Path) -> Result<Passwords, Failure> {
+pub(crate) fn load(path: &Path) -> Result<Arc<Passwords>, Failure> {
     let text = read(path)?;
-    Passwords::parse(&text).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+    Passwords::parse(&text).map(Arc::new).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 /// Reads a file of rules.

@@ -84,6 +84,7 @@ impl EventLoop {
         let Some(connection) = self.connections.get_mut(id) else { return };
         connection.unproven = false;
         if let Some(name) = connection.transport.certificate_name() {
+            connection.proven = true;
             let number = u32::try_from(connection.listener).unwrap_or(u32::MAX);
             self.broker.set_peer(id, Peer::new(connection.peer, number).with_identity(name));
         }
