@@ -61,11 +61,11 @@ impl Program {
                 stdout.read_line(&mut line).map(|_| line).unwrap()
             })
         });
-        let address = |line: &String| line.strip_prefix("listening on ")?.split([' ', '\n']).next()?.parse().ok();
-        let found = lines.each_ref().map(|line| address(line));
-        let said = |program: &mut Self| panic!("{lines:?}: {}", said(program));
-        (found.iter().any(Option::is_none)).then(|| said(&mut program));
-        (program, found.map(Option::unwrap))
+        let found = lines.map(|line| {
+            let place = line.strip_prefix("listening on ").and_then(|rest| rest.split([' ', '\n']).next());
+            place.and_then(|place| place.parse().ok()).unwrap_or_else(|| panic!("{line:?}: {}", said(&mut program)))
+        });
+        (program, found)
     }
 
     /// The exit code of a program that ends by itself, and what it said.
