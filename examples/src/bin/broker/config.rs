@@ -1,19 +1,17 @@
 //! The configuration file: its keys, their defaults, and errors that name key, value and line.
 
 mod limits;
+mod listeners;
 
 use crate::Failure;
-use crate::transport::TlsFiles;
 use limits::{Flaps, Limits, Offer};
+use listeners::Listen;
+pub(crate) use listeners::{Address, Listener};
 use mqtt_broker_core::Config;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use serde::Deserialize;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 /// What the program was asked to do.
@@ -68,86 +66,6 @@ impl TryFrom<AdminTable> for Admin {
     }
 }
 
-/// A socket to listen on.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Listener {
-    /// Where.
-    #[serde(deserialize_with = "address")]
-    pub(crate) address: Address,
-    /// What is written about clients without a password.
-    pub(crate) allow_anonymous: Option<bool>,
-    /// Who may connect here.
-    pub(crate) password_file: Option<PathBuf>,
-    /// Who may do what here.
-    pub(crate) acl_file: Option<PathBuf>,
-    /// MQTT in WebSocket frames.
-    #[serde(default)]
-    pub(crate) websocket: bool,
-    /// Certificates, if it is under TLS.
-    pub(crate) tls: Option<TlsFiles>,
-    /// A proxy stands before it and says where each client comes from.
-    #[serde(default)]
-    pub(crate) proxy_protocol: bool,
-}
-
-/// Where a listener listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
-    /// IP address and port.
-    Tcp(SocketAddr),
-    /// A unix socket.
-    Unix(PathBuf),
-}
-
-impl Address {
-    /// Whether nobody but this machine can connect.
-    pub(crate) fn is_local(&self) -> bool {
-        match self {
-            Self::Tcp(address) => IpAddr::to_canonical(&address.ip()).is_loopback(),
-            Self::Unix(_) => true,
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-impl FromStr for Address {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("unix:") {
-            Some("") => Err(format!("`{text}` names no file, as in unix:/run/mqtt.sock")),
-            Some(_) if cfg!(not(unix)) => Err(format!("`{text}`: there are no unix sockets here")),
-            Some(path) => Ok(Self::Unix(path.into())),
-            None => text.parse().map(Self::Tcp).map_err(|_| {
-                format!("`{text}` is no IP address with a port, such as 127.0.0.1:1883 or [::]:1883, and no unix:/path")
-            }),
-        }
-    }
-}
-
-impl Listener {
-    /// A listener that has no rule of its own.
-    pub(crate) fn new(address: Address) -> Self {
-        Self {
-            address,
-            allow_anonymous: None,
-            password_file: None,
-            acl_file: None,
-            websocket: false,
-            tls: None,
-            proxy_protocol: false,
-        }
-    }
-}
-
 impl Default for Settings {
     fn default() -> Self {
         File::default().settings()
@@ -197,6 +115,19 @@ impl Settings {
         listener.acl_file.as_deref().or(self.acl_file.as_deref())
     }
 
+    /// Says what is different for the clients of each listener, where something is; the listeners have their numbers by then.
+    pub(crate) fn tell_core_of_listeners(&mut self) {
+        let own = self.listeners.iter().map(|listener| listener.own(&self.core));
+        self.core.listeners = (0..).zip(own).filter_map(|(number, own)| Some((number, own?))).collect();
+    }
+
+    /// The largest packet that clients of `listener` may send, bytes; by number.
+    pub(crate) fn packet_sizes(&self) -> Vec<usize> {
+        let own = |number| self.core.listeners.get(&number)?.server.as_ref();
+        let numbers = (0..).take(self.listeners.len());
+        numbers.map(|number| own(number).unwrap_or(&self.core.server).maximum_packet_size as usize).collect()
+    }
+
     /// Whether `listener` lets clients in that name no user: as written, else only where nobody but this machine can
     /// connect and there is nothing to check.
     pub(crate) fn lets_anybody_in(&self, listener: &Listener) -> bool {
@@ -225,7 +156,7 @@ fn describe(text: &str, error: &toml::de::Error) -> String {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
-    #[serde(deserialize_with = "listeners")]
+    #[serde(deserialize_with = "listeners::listeners")]
     listen: Vec<Listen>,
     password_file: Option<PathBuf>,
     acl_file: Option<PathBuf>,
@@ -241,7 +172,7 @@ struct File {
 impl Default for File {
     fn default() -> Self {
         Self {
-            listen: vec![Listen(Listener::new(Address::Tcp((Ipv4Addr::LOCALHOST, 1883).into())))],
+            listen: vec![Listen(Listener::default())],
             password_file: None,
             acl_file: None,
             allow_anonymous: None,
@@ -262,7 +193,7 @@ impl File {
         self.offer.apply(&mut core);
         core.sys_interval = self.sys_interval_s.map(|seconds| Duration::from_secs(seconds.get().into()));
         core.flapping = self.flapping.map(Into::into);
-        Settings {
+        let mut settings = Settings {
             listeners: self.listen.into_iter().map(|Listen(listener)| listener).collect(),
             password_file: self.password_file,
             acl_file: self.acl_file,
@@ -270,7 +201,9 @@ impl File {
             admin: self.admin,
             log_level: self.log_level.into(),
             core,
-        }
+        };
+        settings.tell_core_of_listeners();
+        settings
     }
 }
 
@@ -296,45 +229,6 @@ impl From<LogLevel> for tracing::Level {
     }
 }
 
-/// A listener as it may be written: an address, or a table.
-#[derive(Debug)]
-struct Listen(Listener);
-
-impl<'de> Deserialize<'de> for Listen {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct AddressOrTable;
-        impl<'de> Visitor<'de> for AddressOrTable {
-            type Value = Listener;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an address such as \"127.0.0.1:1883\", or a table with `address`")
-            }
-            fn visit_str<E: Error>(self, text: &str) -> Result<Listener, E> {
-                parse_address(text).map(Listener::new)
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Listener, A::Error> {
-                Listener::deserialize(MapAccessDeserializer::new(map))
-            }
-        }
-        from.deserialize_any(AddressOrTable).map(Self)
-    }
-}
-
-fn listeners<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Listen>, D::Error> {
-    let listeners = Vec::<Listen>::deserialize(from)?;
-    if listeners.is_empty() {
-        return Err(D::Error::custom("nowhere to listen: nobody could connect"));
-    }
-    Ok(listeners)
-}
-
-fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Address, D::Error> {
-    parse_address(&String::deserialize(from)?)
-}
-
-fn parse_address<E: Error>(text: &str) -> Result<Address, E> {
-    text.parse().map_err(E::custom)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,6 +242,82 @@ mod tests {
             _ => line.to_owned(),
         };
         DOCUMENTED.lines().map(uncommented).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The lines `#   key = value` that document a table of `listen`.
+    fn of_listeners() -> Vec<&'static str> {
+        let keys = DOCUMENTED.lines().filter_map(|line| line.strip_prefix("#   "));
+        keys.filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(" = ")).collect()
+    }
+
+    #[test]
+    fn every_key_of_a_listener_is_documented_and_understood() {
+        let written = format!("[[listen]]\n{}", of_listeners().join("\n"));
+        let settings = Settings::parse(&written).unwrap();
+        let keys = format!("{:#?}", settings.listeners.first().unwrap());
+        // one level down: the keys themselves
+        let keys = keys.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": "));
+        for (key, value) in keys.filter(|(key, _)| !key.starts_with(' ')) {
+            assert!(
+                of_listeners().iter().any(|line| line.starts_with(&format!("{key} = "))),
+                "{key} is not documented"
+            );
+            assert_ne!(value, "None,", "{key}");
+        }
+    }
+
+    #[test]
+    fn a_listener_is_told_to_the_core_by_its_number_with_what_it_leaves_out() {
+        let text = "[[listen]]\naddress = \"127.0.0.1:1\"\n\n[[listen]]\naddress = \"127.0.0.1:2\"\nmax_packet_size = 64\n\
+                    max_qos = 1\nclient_bytes_per_s = 5\nversions = [\"5.0\"]\n\n[limits]\nreceive_maximum = 7\nclient_messages_per_s = 9\n";
+        let settings = Settings::parse(text).unwrap();
+        assert_eq!(settings.packet_sizes(), [1 << 20, 64]);
+        assert_eq!(settings.core.listeners.len(), 1, "the first is as all are");
+        let second = settings.core.listeners.get(&1).unwrap();
+        let server = second.server.as_ref().unwrap();
+        assert_eq!((server.maximum_qos as u8, server.receive_maximum), (1, 7));
+        let rates = second.client_rates.unwrap();
+        assert_eq!((rates.messages.unwrap().per_second, rates.bytes.unwrap().per_second), (9, 5));
+        assert_eq!(second.versions, Some(mqtt_broker_core::Versions { v31: false, v311: false, v5: true }));
+    }
+
+    #[test]
+    fn a_wrong_key_or_value_is_named_with_its_line_at_every_kind_of_listener() {
+        let tls = "tls = { certificate = \"c\", key = \"k\" }";
+        let kinds = [
+            ("127.0.0.1:1", String::new()),
+            ("127.0.0.1:1", tls.to_owned()),
+            ("127.0.0.1:1", "websocket = true".to_owned()),
+            ("127.0.0.1:1", format!("websocket = true\n{tls}")),
+            ("127.0.0.1:1", "proxy_protocol = true".to_owned()),
+            ("unix:/run/mqtt.sock", String::new()),
+        ];
+        let rows = [
+            ("max_packet_sise = 5", "unknown key `max_packet_sise`"),
+            ("max_packet_size = 0", "invalid value: integer `0`"),
+            ("max_connections = \"many\"", "invalid type: string \"many\""),
+            ("versions = []", "no version: nobody could connect"),
+            ("max_qos = 3", "`3` is no QoS"),
+            ("client_bytes_per_s = -1", "invalid value: integer `-1`"),
+        ];
+        for (address, more) in &kinds {
+            for (wrong, expected) in rows {
+                let head = format!("[[listen]]\naddress = \"{address}\"\n{more}\n");
+                let line = head.lines().count() + 1;
+                let error = Settings::parse(&format!("{head}{wrong}\n")).unwrap_err();
+                assert!(error.starts_with(&format!("line {line}: `{wrong}`: {expected}")), "{more} {wrong}: {error}");
+            }
+        }
+        for (tls, expected) in [
+            ("{ certificate = \"c\", key = \"k\", keys = 1 }", "unknown key `keys`"),
+            ("{ certificate = \"c\", key = 1 }", "invalid type: integer `1`"),
+            ("{ certificate = \"c\" }", "missing key `key`"),
+        ] {
+            let error = Settings::parse(&format!("[[listen]]\naddress = \"1.2.3.4:5\"\ntls = {tls}\n")).unwrap_err();
+            assert!(error.starts_with("line 3: ") && error.contains(expected), "{error}");
+        }
+        let error = Settings::parse("[[listen]]\naddress = \"unix:/x\"\nproxy_protocol = true\n").unwrap_err();
+        assert!(error.starts_with("line 1: ") && error.contains("not for unix sockets"), "{error}");
     }
 
     #[test]
@@ -380,11 +350,12 @@ mod tests {
         let written: File = toml::from_str(&with_defaults_written_out()).unwrap();
         let keys = format!("{written:#?}");
         for key in keys.lines().filter_map(|line| line.trim().split_once(": ")).map(|(key, _)| key) {
-            // keys of a listener and of tables that are written on one line
-            let tables = ["address", "websocket", "tls", "proxy_protocol", "token", "connects", "within_s", "ban_s"];
+            // keys of tables that are written on one line
+            let tables = ["token", "connects", "within_s", "ban_s"];
             let written = match key {
                 "v31" | "v311" | "v5" => true, // within `versions`
                 key if tables.contains(&key) => DOCUMENTED.contains(key),
+                key if of_listeners().iter().any(|line| line.starts_with(&format!("{key} = "))) => true,
                 key => DOCUMENTED.contains(&format!("#{key} = ")) || DOCUMENTED.contains(&format!("[{key}]")),
             };
             assert!(written, "{key} is not documented");
@@ -441,7 +412,8 @@ mod tests {
             let settings = Settings::parse(text).unwrap();
             let listener = Listener::new(address.parse().unwrap());
             assert_eq!(settings.lets_anybody_in(&listener), expected, "{text:?} {address}");
-            let exception = Listener { allow_anonymous: Some(!expected), ..listener };
+            let mut exception = listener;
+            exception.allow_anonymous = Some(!expected);
             assert_eq!(settings.lets_anybody_in(&exception), !expected, "the listener's own word counts");
         }
     }

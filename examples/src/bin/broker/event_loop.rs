@@ -106,13 +106,13 @@ pub(crate) struct EventLoop {
     stop_by: Option<Instant>,
     /// Nobody was let in last time; said once.
     full: bool,
-    /// The largest packet a client may send.
-    packet_size: usize,
+    /// The largest packet a client may send, by number of its listener, bytes.
+    packet_sizes: Vec<usize>,
 }
 
 impl EventLoop {
     /// A loop around `broker`.
-    pub(crate) fn new(watch: Watch, broker: Broker<Gate>, asked: Others, packet_size: usize) -> Self {
+    pub(crate) fn new(watch: Watch, broker: Broker<Gate>, asked: Others, packet_sizes: Vec<usize>) -> Self {
         Self {
             first_connection: FIRST + watch.listeners.len(),
             poll: watch.poll,
@@ -128,7 +128,7 @@ impl EventLoop {
             ending: VecDeque::new(),
             stop_by: None,
             full: false,
-            packet_size,
+            packet_sizes,
         }
     }
 
@@ -317,7 +317,8 @@ impl EventLoop {
             if let Connected { connection, .. } = event
                 && let Some(connection) = self.connections.get_mut(connection)
             {
-                connection.transport.trust(self.packet_size);
+                let packet_size = self.packet_sizes.get(connection.listener);
+                connection.transport.trust(packet_size.copied().unwrap_or_default());
             }
         }
     }

@@ -113,7 +113,7 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
     warn_about_doors(&settings, &bound);
 
     let waker = watch.waker();
-    let packet_size = settings.core.server.maximum_packet_size as usize;
+    let packet_sizes = settings.packet_sizes();
     let broker =
         Broker::new(settings.core, gate, HashSeed::random()).map_err(|error| Failure::Usage(error.to_string()))?;
 
@@ -124,7 +124,7 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
         info!("administration at http://{address}");
         asked.questions = Some(questions);
     }
-    EventLoop::new(watch, broker, asked, packet_size).run()
+    EventLoop::new(watch, broker, asked, packet_sizes).run()
 }
 
 /// The settings of the configuration file with what the flags say instead.
@@ -135,6 +135,7 @@ fn settings(flags: &Flags) -> Result<Settings, Failure> {
     };
     if !flags.listen.is_empty() {
         settings.listeners = flags.listen.iter().cloned().map(Listener::new).collect();
+        settings.tell_core_of_listeners();
     }
     if let Some(path) = &flags.password_file {
         settings.password_file = Some(path.clone());

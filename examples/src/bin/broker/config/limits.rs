@@ -56,11 +56,9 @@ pub(super) struct Limits {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Offer {
-    #[serde(deserialize_with = "versions")]
-    versions: Versions,
+    versions: Served,
     strict_v31_client_id: bool,
-    #[serde(deserialize_with = "qos")]
-    max_qos: Qos,
+    max_qos: HighestQos,
     retained: bool,
     wildcard_subscriptions: bool,
     subscription_identifiers: bool,
@@ -86,7 +84,7 @@ impl From<Flaps> for Flapping {
     }
 }
 
-fn seconds(seconds: NonZeroU32) -> Duration {
+pub(super) fn seconds(seconds: NonZeroU32) -> Duration {
     Duration::from_secs(seconds.get().into())
 }
 
@@ -216,9 +214,9 @@ impl Default for Offer {
     fn default() -> Self {
         let core = Config::default();
         Self {
-            versions: core.versions,
+            versions: Served(core.versions),
             strict_v31_client_id: core.strict_v31_client_id,
-            max_qos: core.server.maximum_qos,
+            max_qos: HighestQos(core.server.maximum_qos),
             retained: core.server.retain_available,
             wildcard_subscriptions: core.server.wildcard_subscription_available,
             subscription_identifiers: core.server.subscription_identifiers_available,
@@ -232,9 +230,9 @@ impl Default for Offer {
 
 impl Offer {
     pub(super) fn apply(self, core: &mut Config) {
-        core.versions = self.versions;
+        core.versions = self.versions.0;
         core.strict_v31_client_id = self.strict_v31_client_id;
-        core.server.maximum_qos = self.max_qos;
+        core.server.maximum_qos = self.max_qos.0;
         core.server.retain_available = self.retained;
         core.server.wildcard_subscription_available = self.wildcard_subscriptions;
         core.server.subscription_identifiers_available = self.subscription_identifiers;
@@ -245,26 +243,39 @@ impl Offer {
     }
 }
 
-fn qos<'de, D: Deserializer<'de>>(from: D) -> Result<Qos, D::Error> {
-    let number = u8::deserialize(from)?;
-    Qos::new(number).ok_or_else(|| D::Error::custom(format!("`{number}` is no QoS: 0, 1 or 2")))
+/// The highest QoS, as a number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HighestQos(pub(super) Qos);
+
+impl<'de> Deserialize<'de> for HighestQos {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let number = u8::deserialize(from)?;
+        let qos = Qos::new(number).ok_or_else(|| D::Error::custom(format!("`{number}` is no QoS: 0, 1 or 2")))?;
+        Ok(Self(qos))
+    }
 }
 
-fn versions<'de, D: Deserializer<'de>>(from: D) -> Result<Versions, D::Error> {
-    let mut versions = Versions { v31: false, v311: false, v5: false };
-    let names = Vec::<String>::deserialize(from)?;
-    if names.is_empty() {
-        return Err(D::Error::custom("no version: nobody could connect"));
-    }
-    for name in names {
-        match name.as_str() {
-            "3.1" => versions.v31 = true,
-            "3.1.1" => versions.v311 = true,
-            "5.0" => versions.v5 = true,
-            _ => {
-                return Err(D::Error::custom(format!("`{name}` is no version: \"3.1\", \"3.1.1\" or \"5.0\"")));
+/// The versions that are served, as a list of their names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Served(pub(super) Versions);
+
+impl<'de> Deserialize<'de> for Served {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut versions = Versions { v31: false, v311: false, v5: false };
+        let names = Vec::<String>::deserialize(from)?;
+        if names.is_empty() {
+            return Err(D::Error::custom("no version: nobody could connect"));
+        }
+        for name in names {
+            match name.as_str() {
+                "3.1" => versions.v31 = true,
+                "3.1.1" => versions.v311 = true,
+                "5.0" => versions.v5 = true,
+                _ => {
+                    return Err(D::Error::custom(format!("`{name}` is no version: \"3.1\", \"3.1.1\" or \"5.0\"")));
+                }
             }
         }
+        Ok(Self(versions))
     }
-    Ok(versions)
 }
