@@ -50,6 +50,7 @@ mod slots;
 mod stats;
 #[cfg(feature = "store")]
 pub mod store;
+mod strategy;
 mod sys;
 mod wills;
 
@@ -73,5 +74,5 @@ pub use policy::{
     ReceiveRequest, SubscribeRequest, Ticket, UnsubscribeRequest,
 };
 pub use rates::{Flapping, OverRate, PublishRates, Rate};
-pub use shared::{SharedConfig, SharedRule, Strategy};
 pub use stats::Stats;
+pub use strategy::{SharedConfig, SharedRule, Strategy};
