@@ -1,6 +1,6 @@
 //! A session's state as a value: taken, restored, and brought up to date by the changes that followed.
-use crate::record::{self, Kind, RecordError, Writer};
-use crate::{Change, Epoch, Session};
+use crate::record::{self, Kind};
+use crate::{Change, Epoch, RecordError, RecordWriter, Session};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -64,7 +64,7 @@ impl Session {
     /// yet among them.
     pub fn snapshot(&self, epoch: Epoch) -> Snapshot {
         let mut bytes = Vec::new();
-        let mut writer = Writer::new(&mut bytes, Kind::Snapshot);
+        let mut writer = RecordWriter::new(&mut bytes, Kind::Snapshot as u8);
         self.outbound.write(&mut writer, epoch);
         writer.count(self.received.kept().count());
         self.received.kept().for_each(|id| writer.u16(id.get()));

@@ -1,8 +1,7 @@
 //! The part of a snapshot that faces outwards, and the changes that follow it.
 use super::{Awaits, Flight, Outbound};
 use crate::packet_ids::PacketIds;
-use crate::record::{Body, RecordError, Writer};
-use crate::{Change, Delivery, Epoch, PublishToken};
+use crate::{Change, Delivery, Epoch, PublishToken, RecordError, RecordReader, RecordWriter};
 use mqtt_codec::{PacketId, Qos};
 
 /// How a flight is written.
@@ -11,7 +10,7 @@ const PUBREC: u8 = 2;
 const PUBCOMP: u8 = 3;
 
 impl Outbound {
-    pub(crate) fn write(&self, writer: &mut Writer<'_>, epoch: Epoch) {
+    pub(crate) fn write(&self, writer: &mut RecordWriter<'_>, epoch: Epoch) {
         let (token, next) = match &self.journal {
             Some(journal) => (journal.last_token(), journal.next_id()),
             None => (self.last_token(), self.flights.upcoming()),
@@ -44,7 +43,7 @@ impl Outbound {
     }
 
     /// Of an empty session.
-    pub(crate) fn read(&mut self, body: &mut Body<'_>, epoch: Epoch) -> Result<(), RecordError> {
+    pub(crate) fn read(&mut self, body: &mut RecordReader<'_>, epoch: Epoch) -> Result<(), RecordError> {
         let (last, next) = (body.token()?, body.id()?);
         for _ in 0..body.u32()? {
             let (id, token) = (body.id()?, body.token()?);
@@ -62,7 +61,7 @@ impl Outbound {
             return Err(RecordError::Malformed);
         }
         for _ in 0..body.u32()? {
-            let (token, delivery) = (body.token()?, body.delivery(epoch)?);
+            let (token, delivery) = (body.token()?, body.kept_delivery(epoch)?);
             self.bytes = self.bytes.saturating_add(delivery.cost());
             self.queue.push(token, delivery);
         }
@@ -144,7 +143,7 @@ pub(super) fn awaits(delivery: Delivery) -> Awaits {
     if delivery.qos == Qos::ExactlyOnce { Awaits::Pubrec(delivery) } else { Awaits::Puback(delivery) }
 }
 
-fn delivery_of(qos: Qos, body: &mut Body<'_>, epoch: Epoch) -> Result<Delivery, RecordError> {
+fn delivery_of(qos: Qos, body: &mut RecordReader<'_>, epoch: Epoch) -> Result<Delivery, RecordError> {
     body.delivery(epoch)
         .and_then(|delivery| if delivery.qos == qos { Ok(delivery) } else { Err(RecordError::Malformed) })
 }
