@@ -228,10 +228,11 @@ impl<P: Policy> Broker<P> {
     /// subscriber learns of a removal by a publication with an empty payload.
     pub fn clear_retained(&mut self, cursor: RetainedCursor, limit: usize) -> Page<TopicNameBuf, RetainedCursor> {
         let mut items: Vec<TopicNameBuf> = Vec::new();
-        let retained = &mut self.core_mut().retained;
-        let next = retained.walk(cursor.0, limit, |name, _| items.push(name.into()));
+        let core = self.core_mut();
+        let next = core.retained.walk(cursor.0, limit, |name, _| items.push(name.into()));
         for name in &items {
-            retained.remove(name.as_name());
+            core.retained.remove(name.as_name());
+            core.mark_retained(name.as_name());
         }
         Page { items, next: next.map(RetainedCursor) }
     }
@@ -252,7 +253,7 @@ impl<P: Policy> Core<P> {
         let conn = client.connection().and_then(|id| self.connections.get(id));
         let (session, expires) = match &client.home {
             Home::Local(_) => return None,
-            Home::Away { session, expires } => (Some(&**session), *expires),
+            Home::Away { session, expires } => (session.as_deref(), *expires),
             Home::Connection(_) => (conn.and_then(Conn::connection).map(|connection| connection.session()), None),
         };
         Some(ClientRecord {

@@ -6,11 +6,13 @@ use crate::core_state::Core;
 use crate::deadlines::Due;
 use crate::deferred::Deferred;
 use crate::event::Cause;
+use crate::ledger::Recorded;
+use crate::restoring::NotLoaded;
 use crate::slots::Id;
 use crate::wills::Will;
 use crate::{
-    AuthStep, ClientId, ClientInfo, ConnectRequest, ConnectionId, Decision, Event, Limit, NewMessage, OpenError,
-    Origin, Peer, Policy, Refusal, Terms,
+    AuthStep, ClientId, ClientInfo, ConnectRequest, ConnectionId, Decision, Durability, Event, Limit, NewMessage,
+    OpenError, Origin, Peer, Policy, Refusal, Terms,
 };
 use alloc::boxed::Box;
 use mqtt_session::codec::{Connect, Qos, ReasonCode, Utf8, Version};
@@ -296,6 +298,8 @@ impl<P: Policy> Core<P> {
             self.limited_at(Limit::Banned, id);
             return Err(ReasonCode::BANNED);
         }
+        let listener = self.connections.get(id).map_or(0, |conn| conn.peer.listener);
+        let durability = self.durability_of(listener, &terms);
         let will_bytes = will.as_ref().map_or(0, |will| will.message.size());
         if !self.may_hold(will_bytes) {
             self.limited(Limit::HeldBytes, Some(&client_id), None);
@@ -337,6 +341,14 @@ impl<P: Policy> Core<P> {
             found = None;
         }
         if let Some(index) = found {
+            match self.load(index) {
+                Ok(()) => {}
+                // v5 [MQTT-3.2.2-2] v4 [MQTT-3.2.2-3]: what was lost is not said to be present
+                Err(NotLoaded::Lost) => found = None,
+                Err(NotLoaded::Unreadable) => return Err(ReasonCode::SERVER_UNAVAILABLE),
+            }
+        }
+        if let Some(index) = found {
             // S7: before anything is sent, or sent again
             let client = self.clients.slots.at(index);
             if client.is_some_and(|client| client.recheck || client.generation != self.generation) {
@@ -345,11 +357,10 @@ impl<P: Policy> Core<P> {
         }
         // v5 [MQTT-3.1.2-5] [MQTT-3.1.2-6] v4 [MQTT-3.1.2-4]
         let session_present = found.is_some();
-        let (index, session) = match found {
+        let (index, mut session) = match found {
             Some(index) => (index, self.come_home(index, id)),
             None => (self.new_client(&client_id, user_name, version, id)?, Session::new()),
         };
-        let listener = self.connections.get(id).map_or(0, |conn| conn.peer.listener);
         let meter = self.meter(now, listener);
         let most = terms.session_expiry.unwrap_or(u32::MAX).min(self.config.max_session_expiry);
         let granted = expiry.min(most);
@@ -360,6 +371,16 @@ impl<P: Policy> Core<P> {
         (client.expiry, client.max_expiry, client.will) = (granted, most, will);
         self.held_bytes += will_bytes;
         conn.meter = meter;
+        // what ends with the connection needs no record, unless it leaves a will
+        if durability != Durability::None && client.recorded.is_none() && (granted > 0 || client.will.is_some()) {
+            session.record_changes();
+            client.recorded = Some(Recorded::new(durability));
+        }
+        if let Some(recorded) = &mut client.recorded {
+            recorded.durability = durability.max(Durability::Buffered);
+            (recorded.head, recorded.will) = (true, true);
+        }
+        (conn.durability, conn.recorded) = (durability, client.recorded.is_some());
         conn.phase = match core::mem::replace(&mut conn.phase, Phase::Closing) {
             Phase::Handshake(mut connection) => {
                 let accept = Accept {
@@ -391,6 +412,7 @@ impl<P: Policy> Core<P> {
         if !let_in && let Some(client) = self.clients.slots.at_mut(index) {
             let will = client.will.take(); // its CONNACK does not fit: it never was a client
             self.unhold(will.map_or(0, |will| will.message.size()));
+            self.mark_will(index);
         }
         self.connected += 1;
         self.stats.connected_max = self.stats.connected_max.max(self.connected);
@@ -400,6 +422,8 @@ impl<P: Policy> Core<P> {
         }
         self.recharge(index);
         self.rank_anew(index);
+        self.mark_session(index);
+        self.hold_connack(now, id);
         self.touch(now, id);
         // what came behind the CONNECT while it was decided upon
         self.runnable.push_back(id);
@@ -416,7 +440,7 @@ impl<P: Policy> Core<P> {
                 if let Some(at) = expires {
                     self.deadlines.clear(at, Due::Session(index));
                 }
-                *session
+                session.map_or_else(Session::new, |session| *session)
             }
             Home::Connection(_) | Home::Local(_) => Session::new(),
         }

@@ -1,4 +1,5 @@
 //! Who is kept out: by client identifier, user name or address, for ever or for a time.
+use crate::ledger::Ledger;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -39,6 +40,8 @@ pub(crate) struct Bans {
     users: BTreeMap<Box<str>, Option<Instant>>,
     addresses: BTreeMap<IpAddr, Option<Instant>>,
     ends: BTreeSet<(Instant, Ban)>,
+    /// Those that came, went or changed; `None`: nobody asks.
+    changed: Option<Vec<Ban>>,
 }
 
 impl Bans {
@@ -51,6 +54,7 @@ impl Bans {
         self.expire(now);
         let ban = ban.canonical();
         let known = self.remove(&ban);
+        self.note(&ban);
         if !known && self.len() >= max {
             return Err(BansFull);
         }
@@ -73,10 +77,42 @@ impl Bans {
             Ban::User(name) => self.users.remove(name),
             Ban::Address(address) => self.addresses.remove(address),
         };
+        if until.is_some() {
+            self.note(&ban);
+        }
         if let Some(Some(at)) = until {
             self.ends.remove(&(at, ban));
         }
         until.is_some()
+    }
+
+    /// From here on changes are noted.
+    pub(crate) fn record(&mut self) {
+        self.changed = Some(Vec::new());
+    }
+
+    fn note(&mut self, ban: &Ban) {
+        if let Some(changed) = &mut self.changed
+            && changed.last() != Some(ban)
+        {
+            changed.push(ban.clone());
+        }
+    }
+
+    pub(crate) fn take_changed(&mut self, ledger: &mut Ledger) {
+        if let Some(changed) = self.changed.as_mut().filter(|changed| !changed.is_empty()) {
+            ledger.mark();
+            ledger.bans.append(changed);
+        }
+    }
+
+    /// Whether there is such a ban, and until when.
+    pub(crate) fn until(&self, ban: &Ban) -> Option<Option<Instant>> {
+        match ban {
+            Ban::ClientId(id) => self.client_ids.get(id).copied(),
+            Ban::User(name) => self.users.get(name).copied(),
+            Ban::Address(address) => self.addresses.get(address).copied(),
+        }
     }
 
     fn expire(&mut self, now: Instant) {

@@ -2,6 +2,7 @@
 use crate::connections::{Conn, ConnectionId, OpenError, Ready};
 use crate::core_state::Core;
 use crate::slots::{Id, grow};
+use crate::store::{RestoreError, StoreKey, StoreOp, StoreTicket};
 use crate::{
     Config, ConfigError, Decision, Event, EventMask, LocalError, LocalId, Peer, Policy, Publication, Refusal, Stats,
     Ticket,
@@ -9,7 +10,7 @@ use crate::{
 use alloc::vec::Vec;
 use mqtt_session::codec::{OutBuf, Reader, ReasonCode, SubscribeOptions};
 use mqtt_session::topic::{HashSeed, TopicFilter};
-use mqtt_session::{Connection, Delivery, Instant, QueueLimits};
+use mqtt_session::{Connection, Delivery, Epoch, Instant, QueueLimits};
 
 /// How much unread input a paused connection may leave here beyond one packet, in bytes: what a host had already read.
 const PAUSED_INPUT: usize = 1 << 20;
@@ -169,7 +170,7 @@ impl<P: Policy> Broker<P> {
         while let Some(due) = self.core.deadlines.pop(now) {
             self.core.handle_due(now, due);
         }
-        self.core.retained.expire(now);
+        self.core.expire_retained(now);
         self.core.sweep(now);
         self.settle(now);
     }
@@ -205,6 +206,72 @@ impl<P: Policy> Broker<P> {
     /// Asks for other events than [`Config::events`] from now on.
     pub fn set_events(&mut self, mask: EventMask) {
         self.core.config.events = mask;
+    }
+
+    /// What is to be stored of all that has happened since the last call, appended to `batch`, and its ticket; `None` if there is nothing.
+    /// For hosts that want sessions to outlive the process ([`Config::durability`]); call it after each `handle_*` or after many, or answers wait for ever.
+    ///
+    /// **The operations of one call, and what is in `batch` already, are stored whole or not at all**, and in the order they are given out. When they
+    /// would survive a crash, say so ([`stored`](Self::stored)); many calls may be stored, and said, at once. `epoch` is the Unix
+    /// time of [`Instant::ZERO`] by the host's clocks of this moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mqtt_broker_core::session::Epoch;
+    /// use mqtt_broker_core::store::{StoreAction, Table};
+    /// use mqtt_broker_core::{AllowAll, Broker, Config, Durability, Instant, Peer, codec::OutBuf, topic::HashSeed};
+    ///
+    /// let mut config = Config::default();
+    /// config.durability = Durability::Synced;
+    /// let (now, epoch) = (Instant::ZERO, Epoch::from_unix_millis(1_700_000_000_000));
+    /// let mut broker = Broker::new(config, AllowAll, HashSeed::new(1, 2))?;
+    /// let id = broker.handle_open(now, Peer::default())?;
+    /// broker.handle_input(now, id, b"\x10\x0e\x00\x04MQTT\x04\x00\x00\x3c\x00\x02c1"); // CONNECT, the session is to stay
+    ///
+    /// let mut batch = Vec::new();
+    /// let ticket = broker.poll_store(epoch, &mut batch).unwrap();
+    /// assert!(batch.iter().any(|op| op.key.table == Table::Clients && matches!(op.action, StoreAction::Put(_))));
+    ///
+    /// let mut out = OutBuf::with_limit(1000);
+    /// broker.poll_transmit(now, id, &mut out);
+    /// assert!(out.is_empty(), "a CONNACK would promise what a crash could break");
+    /// broker.stored(now, ticket); // the batch is on the disk
+    /// broker.poll_transmit(now, id, &mut out);
+    /// assert_eq!(out.chunk(), b"\x20\x02\x00\x00");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn poll_store(&mut self, epoch: Epoch, batch: &mut Vec<StoreOp>) -> Option<StoreTicket> {
+        let ticket = self.core.poll_store(self.now, epoch, batch);
+        self.settle(self.now);
+        ticket
+    }
+
+    /// All that was given out up to `ticket` survives a crash: what waited for it is said. O(1) for each operation.
+    pub fn stored(&mut self, now: Instant, ticket: StoreTicket) {
+        let now = self.clock(now);
+        self.core.stored(now, ticket);
+        self.settle(now);
+    }
+
+    /// Takes back what an earlier process had stored under `key`, in its order: for each key of all tables but
+    /// [`Sessions`](crate::store::Table::Sessions), before the first connection. `now` and `epoch` are those of this process. Sessions are read when
+    /// somebody needs them ([`Policy::load_session`]). `store::restore` does it for a whole `Store`.
+    ///
+    /// What has expired meanwhile, sessions and wills, is due at the next [`handle_timeout`](Self::handle_timeout); clients that were
+    /// connected count as lost at `now`.
+    ///
+    /// # Errors
+    /// Nothing is taken, but for [`RestoreError::Full`](crate::store::RestoreError::Full): a subscription of it found no room.
+    pub fn restore<R: AsRef<[u8]>>(
+        &mut self,
+        now: Instant,
+        epoch: Epoch,
+        key: &StoreKey,
+        records: impl IntoIterator<Item = R>,
+    ) -> Result<(), RestoreError> {
+        let now = self.clock(now);
+        self.core.restore(now, epoch, key, records)
     }
 
     /// Decides a deferred request. A stale ticket does nothing; [`Decision::Defer`] counts as denied.

@@ -1,5 +1,6 @@
 //! Sessions by client identifier: who they belong to, what they subscribed to, and where they live.
 use crate::connections::Conn;
+use crate::ledger::Recorded;
 use crate::local::LocalQueue;
 use crate::retained::Replay;
 use crate::sharing::Memberships;
@@ -25,6 +26,9 @@ impl ClientId {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+    pub(crate) fn into_bytes(self) -> Arc<[u8]> {
+        self.0.into()
     }
 }
 
@@ -61,6 +65,8 @@ pub(crate) struct Client {
     rare: Option<Box<Rare>>,
     /// Bytes of its messages that are in the broker's sum.
     pub(crate) charged: usize,
+    /// What is recorded of it, if anything is.
+    pub(crate) recorded: Option<Box<Recorded>>,
 }
 
 /// What most clients have none of.
@@ -80,7 +86,8 @@ pub(crate) enum Home {
     /// A client of the embedding program.
     Local(Box<LocalQueue>),
     Away {
-        session: Box<Session>,
+        /// `None`: in the host's store.
+        session: Option<Box<Session>>,
         /// `None`: never.
         expires: Option<Instant>,
     },
@@ -102,6 +109,7 @@ impl Client {
             subscriptions: Vec::new(),
             rare: None,
             charged: 0,
+            recorded: None,
         }
     }
 
@@ -179,6 +187,12 @@ impl Client {
     pub(crate) fn own_name<'a>(&'a self, filter: TopicFilter<'a>) -> TopicFilter<'a> {
         let mut aliases = self.rare.iter().flat_map(|rare| rare.aliases.iter());
         aliases.find(|(_, stands_for)| stands_for.as_filter() == filter).map_or(filter, |(own, _)| own.as_filter())
+    }
+
+    /// What the client calls `filter`, where that is something else.
+    pub(crate) fn names_of(&self, filter: TopicFilter<'_>) -> impl Iterator<Item = TopicFilter<'_>> {
+        let aliases = self.rare.iter().flat_map(|rare| rare.aliases.iter());
+        aliases.filter(move |(_, stands_for)| stands_for.as_filter() == filter).map(|(own, _)| own.as_filter())
     }
 
     /// What stands for the client's `own`, if that was rewritten; it is forgotten.

@@ -1,5 +1,5 @@
 //! What a broker offers and how much it holds: every limit is finite by default.
-use crate::{EventMask, Flapping, OverRate, PublishRates, Rate, SharedConfig};
+use crate::{Durability, EventMask, Flapping, OverRate, PublishRates, Rate, SharedConfig};
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 use mqtt_session::codec::Profile;
@@ -111,6 +111,14 @@ pub struct Config {
     /// `store/messages/bytes` mean what they mean in mosquitto. They are retained, published only when they have changed, and
     /// pass the [`Policy`](crate::Policy) as messages of the embedding program.
     pub sys_interval: Option<Duration>,
+    /// What becomes of sessions when the process ends, where neither listener nor [`Terms`](crate::Terms) say otherwise. Default: they end too.
+    ///
+    /// Retained messages, wills that wait for the policy and bans are recorded if this or that of any listener is not
+    /// [`Durability::None`]; else nothing is recorded at all, whatever `Terms` say.
+    pub durability: Durability,
+    /// Bytes that are given out to be stored and not [stored](crate::Broker::stored) yet, about: beyond them, clients that publish something that is recorded are not
+    /// read. Default 64 MiB.
+    pub max_unstored_bytes: usize,
     /// Which events are reported. Default: all but those per message.
     pub events: EventMask,
 }
@@ -142,6 +150,8 @@ pub struct ListenerConfig {
     pub client_rates: Option<PublishRates>,
     /// How fast its clients may publish together.
     pub publish_rates: PublishRates,
+    /// What becomes of its clients' sessions when the process ends.
+    pub durability: Option<Durability>,
 }
 
 /// What happens to a message for a session whose queue is full. Each is counted and reported.
@@ -231,6 +241,8 @@ impl Default for Config {
             shared: SharedConfig::default(),
             decision_timeout: Duration::from_secs(10),
             sys_interval: None,
+            durability: Durability::None,
+            max_unstored_bytes: 64 << 20,
             events: EventMask::default(),
         }
     }
@@ -263,6 +275,12 @@ impl Config {
     pub(crate) fn expiry_of_message(&self, asked: Option<u32>) -> Option<u32> {
         let wanted = asked.or(self.message_expiry);
         self.max_message_expiry.map_or(wanted, |most| Some(wanted.map_or(most, |wanted| wanted.min(most))))
+    }
+
+    /// Whether anything is recorded.
+    pub(crate) fn records(&self) -> bool {
+        let listeners = self.listeners.values().filter_map(|listener| listener.durability);
+        listeners.chain([self.durability]).any(|durability| durability != Durability::None)
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {

@@ -8,10 +8,10 @@
 //! ```
 //!
 //! While a client authenticates it is Deciding, and read.
-use crate::Peer;
 use crate::admission::Joining;
 use crate::rates::Metered;
 use crate::slots::Id;
+use crate::{Durability, Peer};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
@@ -91,16 +91,18 @@ pub(crate) struct Paused {
     pub(crate) rate: bool,
     /// It takes its own answers too slowly.
     pub(crate) backlog: bool,
+    /// Too much of what it did is not stored yet.
+    pub(crate) store: bool,
 }
 
 impl Paused {
     /// Its silence is not its own doing: its keep alive does not count.
     pub(crate) fn excused(self) -> bool {
-        self.policy || self.pressure || self.rate
+        self.policy || self.pressure || self.rate || self.store
     }
 
     pub(crate) fn any(self) -> bool {
-        self.policy || self.pressure || self.rate || self.backlog
+        self.excused() || self.backlog
     }
 }
 
@@ -144,6 +146,14 @@ pub(crate) struct Conn {
     pub(crate) wake: Instant,
     pub(crate) transmit: bool,
     pub(crate) listed: bool,
+    /// What it says waits as this demands.
+    pub(crate) durability: Durability,
+    /// Whether its client's session is recorded.
+    pub(crate) recorded: bool,
+    /// Answers that wait for the host's store.
+    pub(crate) held: u32,
+    /// Nothing is sent before this batch is stored.
+    pub(crate) gate: u64,
     told: Read,
 }
 
@@ -167,6 +177,10 @@ impl Conn {
             wake: Instant::MAX,
             transmit: false,
             listed: false,
+            durability: Durability::None,
+            recorded: false,
+            held: 0,
+            gate: 0,
             told: Read::Read,
         }
     }
@@ -268,7 +282,11 @@ impl Conn {
 
     /// Writes everything up to the goodbye, whatever the limit, so that the connection's state can be let go. Of one that was
     /// lost nothing is written: what waits stays in its session, unsent.
-    pub(crate) fn flush_goodbye(&mut self, now: Instant) {
+    /// Of one whose CONNACK is still held, nothing is said either.
+    pub(crate) fn flush_goodbye(&mut self, now: Instant, gated: bool) {
+        if gated {
+            return;
+        }
         let mut last = OutBuf::with_limit(usize::MAX);
         if let Some(connection) = self.connection_mut().filter(|connection| connection.state() == State::Closing) {
             while connection.poll_transmit(now, &mut last) == Transmit::Wrote {}

@@ -5,6 +5,7 @@ use crate::connections::{Conn, Paused, Phase};
 use crate::deadlines::{Deadlines, Due};
 use crate::deferred::Entry;
 use crate::event::{Cause, Drop};
+use crate::ledger::Ledger;
 use crate::rates::Rates;
 use crate::retained::Retained;
 use crate::routes::{Routes, Targets};
@@ -43,6 +44,10 @@ pub(crate) struct Core<P> {
     pub(crate) last_ticket: u64,
     /// Those among them to deny before the call under way ends.
     pub(crate) over_budget: VecDeque<u64>,
+    /// What is to be stored, and what waits for that.
+    pub(crate) ledger: Ledger,
+    /// The tickets of wills that wait for the policy, by the number under which each is recorded.
+    pub(crate) waiting_wills: BTreeMap<u64, u64>,
     pub(crate) deadlines: Deadlines,
     pub(crate) events: Events,
     pub(crate) stats: Stats,
@@ -99,6 +104,11 @@ impl Events {
 impl<P: Policy> Core<P> {
     pub(crate) fn new(config: Config, policy: P, seed: HashSeed) -> Self {
         let rates = Rates::new(&config);
+        let ledger = Ledger::new(config.records());
+        let mut bans = Bans::default();
+        if ledger.on {
+            bans.record();
+        }
         Self {
             config,
             policy,
@@ -112,6 +122,8 @@ impl<P: Policy> Core<P> {
             deferred: BTreeMap::new(),
             last_ticket: 0,
             over_budget: VecDeque::new(),
+            ledger,
+            waiting_wills: BTreeMap::new(),
             deadlines: Deadlines::default(),
             events: Events::default(),
             stats: Stats::default(),
@@ -125,7 +137,7 @@ impl<P: Policy> Core<P> {
             local_ready: VecDeque::new(),
             targets: Targets::default(),
             copies: None,
-            bans: Bans::default(),
+            bans,
             rates,
             sys: Sys::default(),
             shutting_down: false,
@@ -267,6 +279,12 @@ impl<P: Policy> Core<P> {
     pub(crate) fn touch(&mut self, now: Instant, id: Id) {
         let high_water = self.config.high_water;
         let Some(conn) = self.connections.get_mut(id) else { return };
+        if conn.recorded
+            && let Some(index) = conn.client()
+        {
+            self.mark_session(index);
+        }
+        let Some(conn) = self.connections.get_mut(id) else { return };
         let wake = conn.wake;
         let Some(connection) = conn.connection() else { return };
         if connection.state() == State::Closing {
@@ -338,7 +356,7 @@ impl<P: Policy> Core<P> {
     /// The session of a client, wherever it lives.
     pub(crate) fn session_mut<'a>(connections: &'a mut Slots<Conn>, client: &'a mut Client) -> Option<&'a mut Session> {
         match &mut client.home {
-            Home::Away { session, .. } => Some(session),
+            Home::Away { session, .. } => session.as_deref_mut(),
             Home::Local(_) => None,
             Home::Connection(id) => match &mut connections.get_mut(*id)?.phase {
                 Phase::Live(connection, _) => Some(connection.session_mut()),
@@ -353,7 +371,7 @@ impl<P: Policy> Core<P> {
     pub(crate) fn recharge(&mut self, index: u32) {
         let Some(client) = self.clients.slots.at_mut(index) else { return };
         let bytes = match &client.home {
-            Home::Away { session, .. } => session.bytes(),
+            Home::Away { session, .. } => session.as_ref().map_or(0, |session| session.bytes()),
             Home::Local(queue) => queue.bytes(),
             Home::Connection(id) => self
                 .connections
@@ -373,12 +391,6 @@ impl<P: Policy> Core<P> {
         self.recharge(index);
         if unready {
             self.recover(index);
-        }
-    }
-
-    pub(crate) fn recharge_connection(&mut self, id: Id) {
-        if let Some(index) = self.connections.get(id).and_then(Conn::client) {
-            self.recharge(index);
         }
     }
 
@@ -432,6 +444,7 @@ impl<P: Policy> Core<P> {
             Drop::NoMember => &mut self.stats.dropped_no_member,
             Drop::HandedOver => &mut self.stats.dropped_handed_over,
             Drop::RetainedFull => &mut self.stats.dropped_retained,
+            Drop::NotLoaded => &mut self.stats.dropped_not_loaded,
         };
         *counter += 1;
         if self.config.events.drops {
@@ -450,6 +463,8 @@ impl<P: Policy> Core<P> {
             retained_bytes: self.retained.bytes(),
             queued_bytes: self.queued_bytes,
             held_bytes: self.held_bytes,
+            unstored_bytes: self.ledger.unstored(),
+            held_answers: self.ledger.held(),
             ..self.stats
         }
     }

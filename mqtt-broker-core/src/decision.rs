@@ -1,5 +1,5 @@
 //! Answers of the policy: yes, yes but otherwise, no, later.
-use crate::Ticket;
+use crate::{Durability, Ticket};
 #[cfg(doc)]
 use crate::{PublishRequest, SubscribeRequest};
 use alloc::boxed::Box;
@@ -118,6 +118,8 @@ pub struct Terms {
     pub client_id: Option<Box<str>>,
     /// The longest that its session may outlive its connection, in seconds.
     pub session_expiry: Option<u32>,
+    /// What becomes of its session when the process ends, in the place of what configuration and listener say.
+    pub durability: Option<Durability>,
     /// The longest keep alive, in seconds, for clients that can be told (5.0). Not 0.
     pub keep_alive: Option<u16>,
     /// Response Information, for a client that asked for it (5.0).
@@ -138,6 +140,7 @@ impl Terms {
         self.client_id = client_id.or(self.client_id.take());
         self.session_expiry = session_expiry.or(self.session_expiry);
         self.keep_alive = keep_alive.or(self.keep_alive);
+        self.durability = later.durability.or(self.durability);
         self.response_information = later.response_information.or(self.response_information.take());
         self.authentication_data = later.authentication_data.or(self.authentication_data.take());
         self.reason_string = later.reason_string.or(self.reason_string.take());

@@ -98,6 +98,12 @@ pub(crate) struct Entry {
     deadline: Instant,
 }
 
+impl Entry {
+    pub(crate) fn deferred(&self) -> &Deferred {
+        &self.deferred
+    }
+}
+
 impl<P: Policy> Core<P> {
     /// The ticket of the next request: no two have the same.
     pub(crate) fn next_ticket(&mut self) -> Ticket {

@@ -2,10 +2,12 @@
 //!
 //! A target that keeps up is encoded to at once; one that must wait queues a reference to the message, which is made at most
 //! once. A publisher is paused only for unsent bytes of a target whose socket still moves.
-use crate::connections::Phase;
+use crate::clients::Home;
+use crate::connections::{Conn, Phase};
 use crate::core_state::Core;
 use crate::deadlines::Due;
 use crate::event::Drop;
+use crate::restoring::NotLoaded;
 use crate::retained::Step;
 use crate::routes::Target;
 use crate::sharing::Dealt;
@@ -93,7 +95,17 @@ impl<P: Policy> Core<P> {
         may
     }
 
+    pub(crate) fn expire_retained(&mut self, now: Instant) {
+        let Self { retained, ledger, .. } = self;
+        retained.expire(now, |name| {
+            if ledger.on {
+                ledger.mark_retained(name.into());
+            }
+        });
+    }
+
     fn retain(&mut self, now: Instant, publication: &Publication<'_>, message: &mut Option<Message>) {
+        self.mark_retained(publication.topic);
         if publication.payload.is_empty() {
             // v5 [MQTT-3.3.1-6] [MQTT-3.3.1-7] v4 [MQTT-3.3.1-10] [MQTT-3.3.1-11]: an empty payload removes, is forwarded, and is never kept.
             return self.retained.remove(publication.topic);
@@ -222,6 +234,10 @@ impl<P: Policy> Core<P> {
         if client.is_local() {
             return self.enqueue_local(index, delivery);
         }
+        if matches!(client.home, Home::Away { session: None, .. }) {
+            return self.enqueue_stored(now, index, delivery);
+        }
+        let records = delivery.qos != Qos::AtMostOnce && client.recorded.is_some();
         let (limits, overflow) = (self.config.queue, self.config.overflow);
         let (connection, room) =
             (client.connection(), self.queued_bytes.saturating_add(delivery.cost()) <= self.config.max_queued_bytes);
@@ -251,6 +267,9 @@ impl<P: Policy> Core<P> {
             self.tell_noted(index, noted);
         }
         self.recharge(index);
+        if records || dropped > 0 {
+            self.mark_session(index);
+        }
         if dropped > 0 {
             let id = self.client_id(index);
             for _ in 0..dropped {
@@ -262,6 +281,21 @@ impl<P: Policy> Core<P> {
             && let Some(id) = connection
         {
             self.end(now, id, ReasonCode::QUOTA_EXCEEDED);
+        }
+    }
+
+    /// The same for a session that is still in the host's store.
+    #[cold]
+    fn enqueue_stored(&mut self, now: Instant, index: u32, delivery: Delivery) {
+        match self.load(index) {
+            Ok(()) => self.enqueue(now, index, delivery),
+            Err(NotLoaded::Lost) => {}
+            Err(NotLoaded::Unreadable) => {
+                self.ledger.unkept = true;
+                self.ledger.mark();
+                let id = self.client_id(index);
+                self.dropped(id.as_ref(), Drop::NotLoaded);
+            }
         }
     }
 
@@ -309,6 +343,9 @@ impl<P: Policy> Core<P> {
         }
         let Some(conn) = self.connections.get_mut(id) else { return };
         conn.transmit = false;
+        if !self.ledger.is_stored(conn.gate) {
+            return;
+        }
         conn.note_progress(now, out.len(), high_water);
         let (mut again, mut shares) = (false, SHARES_PER_TURN);
         // whether the session can have changed, so that its bytes and drops are counted anew
@@ -338,7 +375,10 @@ impl<P: Policy> Core<P> {
         }
         if pulled {
             self.count_drops(id);
-            self.recharge_connection(id);
+            if let Some(index) = self.connections.get(id).and_then(Conn::client) {
+                self.recharge(index);
+                self.mark_session(index);
+            }
         }
         let Some(conn) = self.connections.get_mut(id) else { return };
         self.stats.bytes_out += conn.hand_on(out) as u64;

@@ -53,7 +53,8 @@ impl<P: Policy> Core<P> {
         if matches!(conn.phase, Phase::Closing) {
             return;
         }
-        conn.flush_goodbye(now);
+        let gated = !self.ledger.is_stored(conn.gate);
+        conn.flush_goodbye(now, gated);
         let phase = core::mem::replace(&mut conn.phase, Phase::Closing);
         let wake = core::mem::replace(&mut conn.wake, Instant::MAX);
         if wake != Instant::MAX {
@@ -104,7 +105,7 @@ impl<P: Policy> Core<P> {
         }
         let Some(client) = self.clients.slots.at_mut(index) else { return };
         let expiry = client.expiry;
-        client.home = Home::Away { session: Box::new(session), expires: None };
+        client.home = Home::Away { session: Some(Box::new(session)), expires: None };
         if expiry == 0 {
             return self.end_session(index);
         }
@@ -117,6 +118,7 @@ impl<P: Policy> Core<P> {
             self.deadlines.set(at, Due::Session(index));
         }
         self.arm_will(now, index);
+        self.mark_head(index);
         self.recharge(index);
         self.rank_anew(index);
     }
@@ -125,7 +127,16 @@ impl<P: Policy> Core<P> {
     /// (v5 [MQTT-3.1.2-8]); retained messages stay (v4 [MQTT-3.1.2-7]).
     pub(crate) fn end_session(&mut self, index: u32) {
         self.will_is_due(index);
+        // what a session that is still in the store had for groups is for others
+        let away =
+            self.clients.slots.at(index).is_some_and(|client| {
+                client.shared().is_some() && matches!(client.home, Home::Away { session: None, .. })
+            });
+        let stored = if away { self.read_session(index).ok() } else { None };
         let Some(mut client) = self.clients.remove(index) else { return };
+        if client.recorded.is_some() {
+            self.ledger.mark_ended(client.id.clone());
+        }
         self.unhold(client.alias_bytes());
         for filter in client.take_subscriptions() {
             self.routes.remove(filter.as_filter(), index);
@@ -136,7 +147,8 @@ impl<P: Policy> Core<P> {
             if let Some(at) = expires {
                 self.deadlines.clear(at, Due::Session(index));
             }
-            self.bequeath(session.into_shared());
+            let session = session.map(|session| *session).or(stored);
+            self.bequeath(session.map(Session::into_shared).unwrap_or_default());
         }
         self.queued_bytes = self.queued_bytes.saturating_sub(client.charged);
         if self.config.events.connections {
@@ -159,10 +171,12 @@ impl<P: Policy> Core<P> {
     pub(crate) fn shutdown(&mut self, now: Instant, word: &Refusal) {
         self.shutting_down = true;
         let ids: Vec<Id> = self.connections.ids().collect();
-        // also of those that are away: their sessions end with the broker
+        // also of those that are away, where their sessions end with the broker
         let clients: Vec<Id> = self.clients.slots.ids().collect();
         for client in clients {
-            self.will_is_due(client.index);
+            if self.clients.slots.get(client).is_some_and(|client| client.recorded.is_none()) {
+                self.will_is_due(client.index);
+            }
         }
         self.publish_wills(now);
         for id in ids {

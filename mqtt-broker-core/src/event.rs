@@ -54,6 +54,11 @@ pub enum Event {
         /// Whose.
         client: ClientId,
     },
+    /// A session ended because what was stored of it is damaged, or gone.
+    SessionLost {
+        /// Whose.
+        client: ClientId,
+    },
     /// A will was published.
     WillPublished {
         /// Whose.
@@ -140,6 +145,8 @@ pub enum Drop {
     HandedOver,
     /// There was no room for a further retained message; it was forwarded but not kept.
     RetainedFull,
+    /// The session it was for could not be read from the host's store; its publisher was not told that it arrived.
+    NotLoaded,
 }
 
 /// Which events are reported.

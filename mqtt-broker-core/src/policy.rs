@@ -1,4 +1,5 @@
 //! Questions to the host: who may connect, publish, subscribe, receive. The answers are [`Decision`]s.
+use crate::store::LoadError;
 use crate::{ConnectionId, Decision};
 use alloc::sync::Arc;
 use core::net::SocketAddr;
@@ -249,6 +250,18 @@ pub trait Policy {
     /// May this client receive this message? Asked for each message of a subscription whose messages it may not all receive,
     /// retained ones too. Cannot be put off.
     fn receive(&mut self, request: &ReceiveRequest<'_>) -> bool;
+    /// The records that the host has stored under [`Table::Sessions`](crate::store::Table::Sessions) and this client identifier, in their order:
+    /// asked once for a session that was [restored](crate::Broker::restore), when its client comes or a message does. Until then nothing is written there.
+    ///
+    /// To read one key while everybody waits is what lets a broker with many sessions start at once; a host that would rather not
+    /// reads them all beforehand. No record means that the session is lost ([`Event::SessionLost`](crate::Event::SessionLost)).
+    ///
+    /// # Errors
+    /// They cannot be read now: the client is turned away (0x88), the message's publisher is not acknowledged and closed, and both may come again.
+    fn load_session(&mut self, client_id: &str, each: &mut dyn FnMut(&[u8])) -> Result<(), LoadError> {
+        let _ = (client_id, each);
+        Ok(())
+    }
 }
 
 /// Allows everything to everybody. For tests, and for networks where everybody is trusted.

@@ -54,8 +54,9 @@ impl<P: Policy> Core<P> {
         match (Desk { now, policy, config, last_ticket, again: false }).publish(Origin::Client(client), &publication) {
             Verdict::Allow => {
                 self.take(id, token);
+                let marks = self.ledger.begin();
                 let matched = self.route(now, origin, Some(id), &publication, None);
-                self.accept_publish(id, token, matched);
+                self.accept_publish(now, id, token, matched, marks);
             }
             Verdict::AllowAs(new) => self.publish_kept(now, id, token, &new),
             Verdict::Deny(reason) => self.refuse(id, token, reason),
@@ -94,8 +95,9 @@ impl<P: Policy> Core<P> {
     fn publish_kept(&mut self, now: Instant, id: Id, token: AckToken, message: &NewMessage) {
         let origin = self.connections.get(id).and_then(|conn| conn.client());
         self.take(id, token);
+        let marks = self.ledger.begin();
         let matched = self.route_message(now, origin, Some(id), message);
-        self.accept_publish(id, token, matched);
+        self.accept_publish(now, id, token, matched, marks);
     }
 
     /// From here on the message is ours: routing may end the connection it came on, and it must not come again.
@@ -110,12 +112,12 @@ impl<P: Policy> Core<P> {
     }
 
     #[inline]
-    fn accept_publish(&mut self, id: Id, token: AckToken, matched: usize) {
-        if !token.is_awaited() {
+    fn accept_publish(&mut self, now: Instant, id: Id, token: AckToken, matched: usize, marks: u64) {
+        if !token.is_awaited() && self.ledger.marks() == marks {
             return;
         }
         let reason = if matched == 0 { ReasonCode::NO_MATCHING_SUBSCRIBERS } else { ReasonCode::SUCCESS };
-        self.acknowledge(id, token, reason);
+        self.acknowledge_kept(now, id, token, reason, marks);
     }
 
     /// v4 [MQTT-3.3.5-2]: before 5.0 a refused message is acknowledged like any other, and goes nowhere; at 5.0 the

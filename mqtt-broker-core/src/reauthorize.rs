@@ -169,7 +169,10 @@ impl<P: Policy> Core<P> {
         let peer = client.peer(connections, &mut Peer::default()).clone();
         let client_info = ClientInfo { client_id: id.as_str(), user_name: user_name.as_deref(), peer: &peer, version };
         let live = client.connection().is_some();
-        let Some(session) = Self::session_mut(connections, client) else { return 0 };
+        let Some(session) = Self::session_mut(connections, client) else {
+            client.recheck = true; // it is in the store: when it is read
+            return 0;
+        };
         let waiting = session.queued() + session.inflight();
         let dropped = session.retain(|delivery| {
             reach.as_ref().is_none_or(|reach| still_comes(reach, delivery))
@@ -178,6 +181,7 @@ impl<P: Policy> Core<P> {
         // what is on its way now would be sent again on the next connection
         client.recheck = live && session.inflight() > 0;
         self.recharge(index);
+        self.mark_session(index);
         for _ in 0..dropped {
             self.dropped(Some(&id), Drop::Denied(ReasonCode::NOT_AUTHORIZED));
         }

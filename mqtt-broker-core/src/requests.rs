@@ -9,7 +9,7 @@ use crate::slots::Id;
 use crate::{Decision, Event, Limit, NewSubscription, Peer, Policy, UnsubscribeRequest};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use mqtt_session::codec::{Properties, ReasonCode, RetainHandling, Subscribe, Subscription, Unsubscribe};
+use mqtt_session::codec::{ReasonCode, RetainHandling, Subscribe, Subscription, Unsubscribe};
 use mqtt_session::topic::{TopicFilter, TopicFilterBuf, TopicName};
 use mqtt_session::{Instant, RequestToken};
 
@@ -33,7 +33,7 @@ impl<P: Policy> Core<P> {
                 }
             }
         }
-        self.suback(id, token, &codes);
+        self.suback(now, id, token, codes);
     }
 
     /// The policy has spoken on the next filter of a SUBSCRIBE that was held.
@@ -57,7 +57,7 @@ impl<P: Policy> Core<P> {
                 }
             }
         }
-        self.suback(id, token, &codes);
+        self.suback(now, id, token, codes);
         self.touch(now, id);
     }
 
@@ -129,12 +129,6 @@ impl<P: Policy> Core<P> {
             Verdict::Deny(reason) => suback_code(reason),
             Verdict::Defer(new) => return Err(new),
         })
-    }
-
-    fn suback(&mut self, id: Id, token: RequestToken, codes: &[ReasonCode]) {
-        if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
-            connection.suback(token, codes, Properties::EMPTY);
-        }
     }
 
     fn hold_subscribe(&mut self, now: Instant, id: Id, held: HeldSubscribe) {
@@ -268,6 +262,7 @@ impl<P: Policy> Core<P> {
         if let Some(client) = self.clients.slots.at_mut(index) {
             client.add_subscription(filter);
         }
+        self.mark_filter(index, filter);
         self.held_bytes += if is_new { filter.as_bytes().len() } else { 0 };
         Ok(Entered { is_new, is_shared: shared.is_some() })
     }
@@ -278,6 +273,7 @@ impl<P: Policy> Core<P> {
         if let Some(client) = self.clients.slots.at_mut(index).filter(|_| existed) {
             let names = client.remove_subscription(filter);
             self.unhold(filter.as_bytes().len() + names);
+            self.mark_filter(index, filter);
         }
         existed
     }
@@ -342,7 +338,7 @@ impl<P: Policy> Core<P> {
                 }
             }
         }
-        self.unsuback(id, token, &codes);
+        self.unsuback(now, id, token, codes);
     }
 
     /// The policy has spoken on the next filter of an UNSUBSCRIBE that was held.
@@ -361,7 +357,7 @@ impl<P: Policy> Core<P> {
             };
             codes.push(code);
         }
-        self.unsuback(id, token, &codes);
+        self.unsuback(now, id, token, codes);
         self.touch(now, id);
     }
 
@@ -381,12 +377,6 @@ impl<P: Policy> Core<P> {
 
     fn hold_unsubscribe(&mut self, now: Instant, id: Id, held: HeldUnsubscribe) {
         self.defer(now, Deferred::Unsubscribe { connection: id, request: Box::new(held) }, Some(id));
-    }
-
-    fn unsuback(&mut self, id: Id, token: RequestToken, codes: &[ReasonCode]) {
-        if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
-            connection.unsuback(token, codes, Properties::EMPTY);
-        }
     }
 
     fn remove_subscription(&mut self, id: Id, own: TopicFilter<'_>) -> ReasonCode {

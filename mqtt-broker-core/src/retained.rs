@@ -82,8 +82,8 @@ impl Retained {
         self.expiries.first().map(|(at, _)| *at)
     }
 
-    /// [X5-PUB-11]: an expired retained message is discarded.
-    pub(crate) fn expire(&mut self, now: Instant) {
+    /// [X5-PUB-11]: an expired retained message is discarded; `gone` is told its topic.
+    pub(crate) fn expire(&mut self, now: Instant, mut gone: impl FnMut(TopicName<'_>)) {
         while let Some((at, name)) = self.expiries.pop_first() {
             if at > now {
                 self.expiries.insert((at, name));
@@ -91,8 +91,14 @@ impl Retained {
             }
             if let Some(old) = self.trie.remove(name.as_name()) {
                 self.bytes = self.bytes.saturating_sub(cost(&old.message));
+                gone(name.as_name());
             }
         }
+    }
+
+    /// The retained message of exactly this topic, expired or not.
+    pub(crate) fn stored(&self, name: TopicName<'_>) -> Option<RetainedRecord> {
+        self.trie.get(name).map(Kept::record)
     }
 
     /// The retained message of exactly this topic.

@@ -108,6 +108,8 @@ impl<P: Policy> Core<P> {
     pub(crate) fn leave_group(&mut self, index: u32, text: TopicFilter<'_>) -> bool {
         let Some(group) = self.groups.find(text) else { return false };
         let Some(share) = self.groups.share(group) else { return false };
+        // what waits in a session that is still in the store is for the others too; if it cannot be read, this is all that can be done
+        let _ = self.load(index);
         if !self.drop_member(index, group) {
             return false;
         }
@@ -121,6 +123,7 @@ impl<P: Policy> Core<P> {
         };
         self.handovers.extend(waiting);
         self.recharge(index);
+        self.mark_session(index);
         self.recover(index);
         true
     }
@@ -205,7 +208,8 @@ fn look(clients: &Clients, connections: &Slots<Conn>, config: &Config, member: &
             let rank = if queue.has_room(asked.size) { Rank::Ready } else { Rank::Last };
             Look { rank, load: queue.messages(), fits: true, may: true }
         }
-        Home::Away { session, .. } => {
+        Home::Away { session: None, .. } => Look { rank: Rank::Away, load: 0, fits: true, may: true },
+        Home::Away { session: Some(session), .. } => {
             let lost = qos == Qos::AtMostOnce && !config.queue_qos0_offline;
             let rank = if lost || !has_room(session, config, asked) { Rank::Last } else { Rank::Away };
             Look { rank, load: session.inflight().saturating_add(session.queued()), fits: true, may: true }

@@ -54,6 +54,14 @@ pub struct Stats {
     pub dropped_denied: u64,
     /// Retained messages not kept for want of room.
     pub dropped_retained: u64,
+    /// Messages dropped because the session they were for could not be read from the host's store.
+    pub dropped_not_loaded: u64,
+    /// Sessions that ended because what was stored of them is damaged, or gone.
+    pub sessions_lost: u64,
+    /// Bytes given out to be stored and not stored yet, about.
+    pub unstored_bytes: usize,
+    /// Answers that wait for what they rest on to be stored.
+    pub held_answers: usize,
     /// Connections ended because the peer broke a rule.
     pub protocol_errors: u64,
     /// Refusals by the limit that was met.
@@ -66,7 +74,7 @@ impl Stats {
     /// Messages dropped, for whatever reason. Those forwarded and only not retained are not among them.
     pub fn dropped(&self) -> u64 {
         let of_sessions = [self.dropped_full, self.dropped_too_large, self.dropped_expired, self.dropped_denied];
-        let of_groups = [self.dropped_no_member, self.dropped_handed_over];
+        let of_groups = [self.dropped_no_member, self.dropped_handed_over, self.dropped_not_loaded];
         of_sessions.into_iter().chain(of_groups).fold(0, u64::saturating_add)
     }
 

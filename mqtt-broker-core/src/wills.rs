@@ -33,6 +33,8 @@ pub(crate) struct DueWill {
     pub(crate) version: Version,
     /// For no local; stale if the session is gone.
     pub(crate) origin: Option<u32>,
+    /// Under which it is recorded while it waits for the policy.
+    pub(crate) number: Option<u64>,
     pub(crate) will: Box<Will>,
 }
 
@@ -95,6 +97,7 @@ impl<P: Policy> Core<P> {
             let at = now.plus_secs(wait);
             will.due = Some(at);
             self.deadlines.set(at, Due::Will(index));
+            self.mark_will(index);
         }
     }
 
@@ -105,6 +108,7 @@ impl<P: Policy> Core<P> {
         if let Some(at) = will.due {
             self.deadlines.clear(at, Due::Will(index));
         }
+        self.mark_will(index);
     }
 
     /// Queues the will for publication. It is published at the end of the call that is under way, so that one will that ends
@@ -117,7 +121,8 @@ impl<P: Policy> Core<P> {
             self.deadlines.clear(at, Due::Will(index));
         }
         let (id, user_name, version) = (client.id.clone(), client.user_name.clone(), client.version);
-        self.wills_due.push_back(DueWill { client: id, user_name, version, origin: Some(index), will });
+        self.wills_due.push_back(DueWill { client: id, user_name, version, origin: Some(index), number: None, will });
+        self.mark_will(index);
     }
 
     /// S6: a will is authorised again when it fires; deferred, it waits without a connection.
@@ -157,11 +162,35 @@ impl<P: Policy> Core<P> {
         match verdict {
             Verdict::Allow => due.will.with_publication(|publication| self.route(now, origin, None, publication, None)),
             Verdict::AllowAs(new) => self.route_message(now, origin, None, &new),
-            Verdict::Deny(reason) => return self.dropped(Some(&due.client), Drop::Denied(reason)),
-            Verdict::Defer(new) => return self.defer(now, Deferred::Will(due, new), None),
+            Verdict::Deny(reason) => {
+                self.will_is_settled(&due);
+                return self.dropped(Some(&due.client), Drop::Denied(reason));
+            }
+            Verdict::Defer(new) => return self.defer_will(now, due, new),
         };
+        self.will_is_settled(&due);
         if self.config.events.wills {
             self.events.push(&mut self.stats, Event::WillPublished { client: due.client });
+        }
+    }
+
+    /// The will waits for the policy; its session may end meanwhile, so it is recorded by itself.
+    fn defer_will(&mut self, now: Instant, mut due: Box<DueWill>, new: Option<Box<NewMessage>>) {
+        if self.ledger.on {
+            let number = due.number.unwrap_or_else(|| self.ledger.last_will.saturating_add(1));
+            self.ledger.last_will = self.ledger.last_will.max(number);
+            due.number = Some(number);
+            self.waiting_wills.insert(number, self.last_ticket);
+            self.ledger.mark_will(number);
+        }
+        self.defer(now, Deferred::Will(due, new), None);
+    }
+
+    /// The will was published, or denied: it does not wait any more.
+    fn will_is_settled(&mut self, due: &DueWill) {
+        if let Some(number) = due.number {
+            self.waiting_wills.remove(&number);
+            self.ledger.mark_will(number);
         }
     }
 }

@@ -96,8 +96,8 @@ impl<'a> RecordWriter<'a> {
         self.out.extend_from_slice(&value.to_le_bytes());
     }
 
-    /// A number of things, none of which are there in billions.
-    pub(crate) fn count(&mut self, count: usize) {
+    /// A number of things, none of which are there in billions: four bytes.
+    pub fn count(&mut self, count: usize) {
         self.u32(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
