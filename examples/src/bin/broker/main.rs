@@ -13,6 +13,7 @@ mod logging;
 mod passwords;
 mod proxy;
 mod signals;
+mod store;
 mod transport;
 
 use auth::Answers;
@@ -65,6 +66,11 @@ enum Command {
         /// The user name
         user: String,
     },
+    /// Print what is in a store; the broker that uses it must have ended
+    Inspect {
+        /// The folder that --data named
+        dir: PathBuf,
+    },
 }
 
 /// Why the program does not start, or stops.
@@ -86,6 +92,7 @@ fn main() -> ExitCode {
     let flags = Flags::parse();
     let outcome = match &flags.command {
         Some(Command::Passwd { file, user }) => passwords::set(file, user),
+        Some(Command::Inspect { dir }) => store::inspect(dir),
         None => serve(&flags),
     };
     let Err(failure) = outcome else {
