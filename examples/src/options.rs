@@ -203,11 +203,19 @@ pub fn topic_filter(text: &str) -> Result<String, String> {
     filter.map(|_| text.to_string()).map_err(|error| error.to_string())
 }
 
-fn qos(text: &str) -> Result<Qos, String> {
+/// A QoS, for [`clap`].
+///
+/// # Errors
+/// What it could be instead.
+pub fn qos(text: &str) -> Result<Qos, String> {
     text.parse().ok().and_then(Qos::new).ok_or_else(|| "QoS is 0, 1 or 2".into())
 }
 
-fn version(text: &str) -> Result<Version, String> {
+/// A protocol version, for [`clap`].
+///
+/// # Errors
+/// What it could be instead.
+pub fn version(text: &str) -> Result<Version, String> {
     match text.strip_prefix("mqttv").unwrap_or(text) {
         "31" | "3.1" => Ok(Version::V31),
         "311" | "3.1.1" => Ok(Version::V311),
@@ -223,6 +231,10 @@ fn expiry(text: &str) -> Result<u32, String> {
     }
 }
 
-fn text(text: &str) -> Result<String, String> {
+/// A text that a packet can hold, for [`clap`].
+///
+/// # Errors
+/// What it could be instead.
+pub fn text(text: &str) -> Result<String, String> {
     Utf8::new(text).map(|_| text.to_string()).ok_or_else(|| "at most 65,535 bytes, and no U+0000".into())
 }

@@ -359,7 +359,11 @@ impl Tls {
         Ok(tls)
     }
 
-    fn config(&self) -> io::Result<ClientConfig> {
+    /// What rustls is to do with these files.
+    ///
+    /// # Errors
+    /// A file is not what it should be.
+    pub fn config(&self) -> io::Result<ClientConfig> {
         let provider = Arc::new(ring::default_provider());
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&self.authorities)? {

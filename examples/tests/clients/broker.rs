@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub struct Broker {
     address: SocketAddr,
     /// Killed with this; locked away because tests share a broker between threads.
-    _process: Option<Mutex<Process>>,
+    process: Option<Mutex<Process>>,
 }
 
 impl Broker {
@@ -63,7 +63,7 @@ impl Broker {
         // by itself it keeps its lines to itself, unless on a terminal
         let mut process = Process::spawn(Command::new("stdbuf").args(["-oL", "mosquitto", "-c"]).arg(&config.0));
         process.look_for(|line| line.ends_with(" running").then_some(()))?;
-        Some(Self { address, _process: Some(Mutex::new(process)) })
+        Some(Self { address, process: Some(Mutex::new(process)) })
     }
 
     /// Ours with one listener, as `more` has it beside its address; TLS stands for a certificate for 127.0.0.1, and `authority` for who signed it.
@@ -90,13 +90,32 @@ impl Broker {
         let address = process.find("a line `listening on ADDRESS (..)`", |line| {
             line.strip_prefix("listening on ")?.split(' ').next()?.parse().ok()
         });
-        (Self { address, _process: Some(Mutex::new(process)) }, folder.join("ca.pem"))
+        (Self { address, process: Some(Mutex::new(process)) }, folder.join("ca.pem"))
     }
 
     /// The one on tokio.
     #[allow(dead_code, reason = "each test takes what it needs")]
     pub fn on_tokio() -> Self {
         Self::listening(Command::new(env!("CARGO_BIN_EXE_tokio-broker")).arg("127.0.0.1:0"))
+    }
+
+    /// One at this address.
+    #[allow(dead_code, reason = "each test takes what it needs")]
+    pub fn at(address: SocketAddr) -> Self {
+        Self::listening(Command::new(env!("CARGO_BIN_EXE_broker")).args(["--listen", &address.to_string()]))
+    }
+
+    /// One that is joined to another, as `arguments` say; it says so on standard output.
+    #[allow(dead_code, reason = "each test takes what it needs")]
+    pub fn bridge(arguments: &[&str]) -> Self {
+        Self::listening(Command::new(env!("CARGO_BIN_EXE_bridge")).args(arguments))
+    }
+
+    /// Waits for a line on standard output that begins so.
+    #[allow(dead_code, reason = "each test takes what it needs")]
+    pub fn wait_for(&self, beginning: &str) {
+        let mut process = self.process.as_ref().unwrap().lock().unwrap();
+        process.find(beginning, |line| line.starts_with(beginning).then_some(()));
     }
 
     /// Where it listens.
@@ -106,7 +125,7 @@ impl Broker {
 
     fn foreign(address: &str) -> Self {
         let address = address.to_socket_addrs().unwrap().next().unwrap();
-        Self { address, _process: None }
+        Self { address, process: None }
     }
 
     fn ours(arguments: &[&str]) -> Self {
@@ -118,7 +137,7 @@ impl Broker {
         let mut process = Process::spawn(command);
         let address = process
             .find("a line `listening on ADDRESS`", |line| line.strip_prefix("listening on ")?.trim().parse().ok());
-        Self { address, _process: Some(Mutex::new(process)) }
+        Self { address, process: Some(Mutex::new(process)) }
     }
 }
 
