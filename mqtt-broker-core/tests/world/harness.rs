@@ -30,6 +30,8 @@ pub struct World<P: Policy> {
     pub broker: Broker<P>,
     pub now: Instant,
     pub links: Vec<Link>,
+    /// Called in each turn: where a host would store what the broker gives out. Whether there was anything.
+    pub keep: fn(&mut Self) -> bool,
 }
 
 /// A client of the world: the index of its link.
@@ -49,7 +51,7 @@ impl World<AllowAll> {
 impl<P: Policy> World<P> {
     pub fn with(config: Config, policy: P) -> Self {
         let broker = Broker::new(config, policy, HashSeed::new(1, 2)).unwrap();
-        Self { broker, now: Instant::from_millis(1_000_000), links: Vec::new() }
+        Self { broker, now: Instant::from_millis(1_000_000), links: Vec::new(), keep: |_| false }
     }
 
     // --- transports -----------------------------------------------------------------------------------------------
@@ -97,9 +99,16 @@ impl<P: Policy> World<P> {
     /// One turn of the host's loop, until nothing is left to do.
     pub fn turn(&mut self) {
         let mut turns = 0;
-        while let Some(ready) = self.broker.poll_ready() {
+        loop {
             turns += 1;
             assert!(turns < 1_000_000, "the broker keeps the host busy for nothing");
+            let kept = (self.keep)(self);
+            let Some(ready) = self.broker.poll_ready() else {
+                if kept {
+                    continue;
+                }
+                return;
+            };
             let name = self
                 .links
                 .iter()

@@ -14,6 +14,8 @@ mod admin;
 mod authenticating;
 mod connecting;
 mod decisions;
+#[cfg(feature = "store")]
+mod durable;
 mod flow;
 mod found;
 mod hostile;
