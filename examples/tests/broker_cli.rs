@@ -140,6 +140,28 @@ fn what_comes_behind_a_connect_waits_for_the_password() {
 }
 
 #[test]
+fn others_are_served_while_a_password_is_checked() {
+    // its hash takes a second or so to compute
+    let hash = "$argon2id$v=19$m=65536,t=20,p=1$c2FsdHNhbHQ$YWJjZGVmZ2hpamtsbW5vcA";
+    let path = file("passwords-slow", &format!("ada:{hash}\n"));
+    let text = "listen = [\"127.0.0.1:0\"]\nallow_anonymous = true\npassword_file = \"passwords-slow\"\n";
+    let config = file("slow.toml", text);
+    assert!(path.exists());
+    let (_broker, address) = Program::serve(BROKER, &["--config", config.to_str().unwrap()]);
+    let mut other = Client::open(address);
+    assert_eq!(other.send(&connect(4, "other", None)).packet(), [0x20, 2, 0, 0]);
+    let mut ada = Client::open(address);
+    ada.send(&connect(4, "ada", Some(("ada", "wrong"))));
+    for _ in 0..10 {
+        assert_eq!(other.send(PINGREQ).packet(), PINGRESP);
+    }
+    ada.0.set_nonblocking(true).unwrap();
+    assert_eq!(ada.0.peek(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "ada still waits");
+    ada.0.set_nonblocking(false).unwrap();
+    assert_eq!(ada.packet(), [0x20, 2, 0, 4]);
+}
+
+#[test]
 fn anonymous_clients_beside_a_password_file_have_to_be_written_out() {
     let passwords = file("passwords-beside", "");
     set_password(BROKER, &passwords, "ada", "one");

@@ -21,13 +21,21 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Somebody wants to know the counters.
 pub(crate) struct Question {
-    answer: SyncSender<Stats>,
+    answer: SyncSender<Counters>,
+}
+
+/// All that is counted.
+pub(crate) struct Counters {
+    /// By the broker.
+    pub(crate) stats: Stats,
+    /// Who was asked about clients, and how often to what end.
+    pub(crate) decisions: Vec<(&'static str, [(&'static str, u64); 5])>,
 }
 
 impl Question {
     /// Answers it; one whose asker has gone needs no answer.
-    pub(crate) fn answer(self, stats: Stats) {
-        let _ = self.answer.send(stats);
+    pub(crate) fn answer(self, counters: Counters) {
+        let _ = self.answer.send(counters);
     }
 }
 
@@ -52,7 +60,7 @@ pub(crate) fn start(admin: &Admin, waker: Arc<Waker>) -> Result<(SocketAddr, Rec
     Ok((address, asked))
 }
 
-fn serve(request: Request, expected: Option<&str>, ask: impl FnOnce() -> Option<Stats>) {
+fn serve(request: Request, expected: Option<&str>, ask: impl FnOnce() -> Option<Counters>) {
     let given = request.headers().iter().find(|header| header.field.equiv("Authorization"));
     let known = expected.is_none_or(|expected| given.is_some_and(|given| same(given.value.as_str(), expected)));
     let (status, kind, body) = match (known, request.method(), request.url()) {
@@ -61,7 +69,7 @@ fn serve(request: Request, expected: Option<&str>, ask: impl FnOnce() -> Option<
             Some(_) => (200, "text/plain", "ok\n".to_owned()),
             None => (503, "text/plain", "the broker does not answer\n".to_owned()),
         },
-        (true, tiny_http::Method::Get, "/metrics") => match ask().map(|stats| metrics(&stats)) {
+        (true, tiny_http::Method::Get, "/metrics") => match ask().map(|counters| metrics(&counters)) {
             Some(Ok(text)) => (200, "application/openmetrics-text; version=1.0.0; charset=utf-8", text),
             Some(Err(_)) | None => (503, "text/plain", "the broker does not answer\n".to_owned()),
         },
@@ -83,7 +91,7 @@ fn same(given: &str, expected: &str) -> bool {
     given.len() == expected.len() && differences == 0
 }
 
-fn ask(questions: &Sender<Question>, waker: &Waker) -> Option<Stats> {
+fn ask(questions: &Sender<Question>, waker: &Waker) -> Option<Counters> {
     let (answer, answered) = sync_channel(1);
     questions.send(Question { answer }).ok()?;
     waker.wake().ok()?;
@@ -91,7 +99,7 @@ fn ask(questions: &Sender<Question>, waker: &Waker) -> Option<Stats> {
 }
 
 /// The counters as Prometheus reads them.
-fn metrics(stats: &Stats) -> Result<String, std::fmt::Error> {
+fn metrics(Counters { stats, decisions }: &Counters) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::with_prefix("mqtt");
     let now = [
         ("connections", "Connections, those before CONNECT included", stats.connections),
@@ -132,6 +140,13 @@ fn metrics(stats: &Stats) -> Result<String, std::fmt::Error> {
     registry.register("messages_dropped", "Messages that did not reach somebody, or were not kept", dropped);
     let refused = Limit::ALL.map(|limit| (snake_case(&format!("{limit:?}")), stats.limited(limit)));
     registry.register("refusals", "What was refused because a limit was met", labelled("limit", refused));
+    let asked = Family::<[(&'static str, &'static str); 2], Counter>::default();
+    for (by, counts) in decisions {
+        for (outcome, count) in counts {
+            asked.get_or_create(&[("by", by), ("outcome", outcome)]).inc_by(*count);
+        }
+    }
+    registry.register("decisions", "Questions about clients, by whom was asked and how they ended", asked);
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)

@@ -1,9 +1,11 @@
 //! The configuration file: its keys, their defaults, and errors that name key, value and line.
 
+mod hook;
 mod limits;
 mod listeners;
 
 use crate::Failure;
+pub(crate) use hook::{Hook, HookEvent};
 use limits::{Flaps, Limits, Offer};
 use listeners::Listen;
 pub(crate) use listeners::{Address, Listener};
@@ -27,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) allow_anonymous: Option<bool>,
     /// Where the program is looked after.
     pub(crate) admin: Option<Admin>,
+    /// The program that is asked who may do what.
+    pub(crate) hook: Option<Hook>,
     /// What is logged.
     pub(crate) log_level: tracing::Level,
     /// Everything the broker itself decides by.
@@ -92,7 +96,8 @@ impl Settings {
 
     /// Paths are relative to the folder of the file that names them.
     fn relative_to(&mut self, folder: &Path) {
-        for file in [&mut self.password_file, &mut self.acl_file].into_iter().flatten() {
+        let ca_file = self.hook.as_mut().and_then(|hook| hook.ca_file.as_mut());
+        for file in [self.password_file.as_mut(), self.acl_file.as_mut(), ca_file].into_iter().flatten() {
             *file = folder.join(&*file);
         }
         for Listener { password_file, acl_file, tls, .. } in &mut self.listeners {
@@ -113,6 +118,11 @@ impl Settings {
     /// Who may do what that came in by `listener`.
     pub(crate) fn acl_file_of<'a>(&'a self, listener: &'a Listener) -> Option<&'a Path> {
         listener.acl_file.as_deref().or(self.acl_file.as_deref())
+    }
+
+    /// Whether the hook says who comes in by `listener`: then passwords and anonymous clients are its affair.
+    pub(crate) fn hook_admits(&self, listener: &Listener) -> bool {
+        listener.asks_hook() && self.hook.as_ref().is_some_and(|hook| hook.events.contains(&HookEvent::Connect))
     }
 
     /// Says what is different for the clients of each listener, where something is; the listeners have their numbers by then.
@@ -162,6 +172,7 @@ struct File {
     acl_file: Option<PathBuf>,
     allow_anonymous: Option<bool>,
     admin: Option<Admin>,
+    hook: Option<Hook>,
     log_level: LogLevel,
     sys_interval_s: Option<NonZeroU32>,
     flapping: Option<Flaps>,
@@ -177,6 +188,7 @@ impl Default for File {
             acl_file: None,
             allow_anonymous: None,
             admin: None,
+            hook: None,
             log_level: LogLevel::Info,
             sys_interval_s: None,
             flapping: None,
@@ -199,6 +211,7 @@ impl File {
             acl_file: self.acl_file,
             allow_anonymous: self.allow_anonymous,
             admin: self.admin,
+            hook: self.hook,
             log_level: self.log_level.into(),
             core,
         };
@@ -334,6 +347,7 @@ mod tests {
         assert_eq!(settings.acl_file.take(), Some(PathBuf::from("acl")));
         assert_eq!(settings.allow_anonymous.take(), Some(false));
         assert_eq!(settings.admin.take().map(|admin| admin.address.port()), Some(9883));
+        assert_eq!(settings.hook.take().map(|hook| hook.timeout), Some(Duration::from_secs(2)));
         let core = &mut settings.core;
         assert_eq!(core.server.maximum_keep_alive.take(), Some(3600));
         assert_eq!((core.message_expiry.take(), core.max_message_expiry.take()), (Some(86_400), Some(604_800)));
@@ -351,7 +365,19 @@ mod tests {
         let keys = format!("{written:#?}");
         for key in keys.lines().filter_map(|line| line.trim().split_once(": ")).map(|(key, _)| key) {
             // keys of tables that are written on one line
-            let tables = ["token", "connects", "within_s", "ban_s"];
+            let tables = [
+                "token",
+                "connects",
+                "within_s",
+                "ban_s",
+                "url",
+                "events",
+                "authorization",
+                "ca_file",
+                "timeout",
+                "threads",
+                "queue",
+            ];
             let written = match key {
                 "v31" | "v311" | "v5" => true, // within `versions`
                 key if tables.contains(&key) => DOCUMENTED.contains(key),
@@ -379,6 +405,14 @@ mod tests {
             ("[[listen]]\naddress = \"1.2.3.4:5\"\ntsl = true", "line 3: `tsl = true`: unknown key `tsl`"),
             ("[[listen]]\naddress = \"unix:\"", "line 2: `address = \"unix:\"`: `unix:` names no file"),
             ("admin = { address = \"here\" }", "line 1: `admin = { address = \"here\" }`: `here` is no IP address"),
+            ("hook = { url = \"here\" }", "line 1: `hook = { url = \"here\" }`: `here` is no URL"),
+            ("hook = { url = \"https://h/\" }", "line 1: `hook = { url = \"https://h/\" }`: with https, `ca_file`"),
+            (
+                "[hook]\nurl = \"http://h/\"\nevents = [\"conect\"]",
+                "line 3: `events = [\"conect\"]`: unknown variant `conect`",
+            ),
+            ("[hook]\nurl = \"http://h/\"\ntimeout_s = 1", "line 3: `timeout_s = 1`: unknown key `timeout_s`"),
+            ("[hook]\nurl = \"http://h/\"\nthreads = 0", "line 3: `threads = 0`: invalid value: integer `0`"),
             ("listen = []", "line 1: `listen = []`: nowhere to listen"),
             ("[[listen]]\nallow_anonymous = true", "line 1: `[[listen]]`: missing key `address`"),
             ("[offer]\nmax_qos = 3", "line 2: `max_qos = 3`: `3` is no QoS"),

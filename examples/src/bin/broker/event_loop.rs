@@ -9,7 +9,7 @@ mod reload;
 mod writing;
 
 use crate::Failure;
-use crate::admin::Question;
+use crate::admin::{Counters, Question};
 use crate::auth::Verdict;
 use crate::config::{Address, Listener};
 use crate::connections::{Connection, Connections, Phase};
@@ -220,7 +220,9 @@ impl EventLoop {
             self.broker.resume(now, ticket, decision);
         }
         for question in self.asked.questions.iter().flat_map(Receiver::try_iter) {
-            question.answer(self.broker.stats());
+            let tallies = self.broker.policy().tallies();
+            let decisions = tallies.map(|(by, tally)| (by, tally.read())).collect();
+            question.answer(Counters { stats: self.broker.stats(), decisions });
         }
     }
 

@@ -3,8 +3,9 @@
 //! Passwords and rules come from files. Each is read once however many listeners name it, and again when the program is told to.
 
 use crate::Failure;
-use crate::auth::{Answers, Checker, Verdict};
-use crate::config::{Listener, Settings};
+use crate::auth::{Answers, Checker, Tally, Verdict};
+use crate::config::{HookEvent, Listener, Settings};
+use crate::hook::Hook;
 use crate::passwords;
 use mqtt_broker_core::{
     Acl, ClientInfo, ConnectRequest, Decision, Origin, Passwords, Policy, PublishRequest, ReceiveRequest,
@@ -26,6 +27,8 @@ pub(crate) struct Gate {
     checker: Option<Checker>,
     /// How often passwords were read again.
     edition: u64,
+    /// The program that is asked, if there is one.
+    hook: Option<Hook>,
 }
 
 /// What a listener asks of its clients.
@@ -36,6 +39,8 @@ struct Door {
     passwords: Option<usize>,
     /// Which rules; none: everything is allowed.
     rules: Option<usize>,
+    /// Whether the hook is asked about its clients.
+    hook: bool,
 }
 
 /// A file and what it says.
@@ -93,7 +98,20 @@ impl Gate {
             doors.push(Door::of(listener, settings, &mut passwords, &mut rules)?);
         }
         let checker = if passwords.is_empty() { None } else { Some(Checker::start(answers.clone())?) };
-        Ok(Self { doors, passwords, rules, checker, edition: 0 })
+        let hook = settings.hook.clone().map(|hook| Hook::start(hook, answers)).transpose()?;
+        Ok(Self { doors, passwords, rules, checker, edition: 0, hook })
+    }
+
+    /// How questions to other threads have ended, by whom was asked.
+    pub(crate) fn tallies(&self) -> impl Iterator<Item = (&'static str, &Tally)> {
+        let passwords = self.checker.as_ref().map(|checker| ("passwords", checker.tally()));
+        passwords.into_iter().chain(self.hook.as_ref().map(|hook| ("hook", hook.tally())))
+    }
+
+    /// The hook, if it is to be asked about this at that listener.
+    fn hook_for(&self, listener: u32, event: HookEvent) -> Option<&Hook> {
+        let is_asked = self.doors.get(listener as usize).is_some_and(|door| door.hook);
+        self.hook.as_ref().filter(|hook| is_asked && hook.asks(event))
     }
 
     /// Reads the files again.
@@ -141,12 +159,14 @@ impl Door {
         passwords: &mut Vec<FromFile<Arc<Passwords>>>,
         rules: &mut Vec<FromFile<Acl>>,
     ) -> Result<Self, Failure> {
-        let password_file = settings.password_file_of(listener);
+        // whoever the hook knows needs no line in a file
+        let password_file = settings.password_file_of(listener).filter(|_| !settings.hook_admits(listener));
         let acl_file = settings.acl_file_of(listener);
         Ok(Self {
             anonymous: settings.lets_anybody_in(listener),
             passwords: password_file.map(|path| FromFile::among(passwords, path, passwords::load)).transpose()?,
             rules: acl_file.map(|path| FromFile::among(rules, path, passwords::load_rules)).transpose()?,
+            hook: listener.asks_hook(),
         })
     }
 }
@@ -154,6 +174,9 @@ impl Door {
 impl Policy for Gate {
     fn connect(&mut self, request: &ConnectRequest<'_>) -> Decision {
         let peer = request.client.peer;
+        if let Some(hook) = self.hook_for(peer.listener, HookEvent::Connect) {
+            return hook.connect(request);
+        }
         let Some(door) = self.doors.get(peer.listener as usize) else { return answer(false) };
         let passwords = door.passwords.and_then(|number| self.passwords.get(number));
         match (request.client.user_name, passwords, &self.checker) {
@@ -167,18 +190,30 @@ impl Policy for Gate {
 
     fn publish(&mut self, request: &PublishRequest<'_>) -> Decision {
         let topic = request.publication.topic;
-        match &request.origin {
-            Origin::Client(client) | Origin::Will(client) => {
-                answer(self.allows(client, |rules| rules.may_publish(client, topic)))
-            }
-            Origin::Local => Decision::Allow,
-            _ => answer(false),
+        let client = match &request.origin {
+            Origin::Client(client) | Origin::Will(client) => client,
+            Origin::Local => return Decision::Allow,
+            _ => return answer(false),
+        };
+        match (
+            self.allows(client, |rules| rules.may_publish(client, topic)),
+            self.hook_for(client.peer.listener, HookEvent::Publish),
+        ) {
+            (true, Some(hook)) => hook.publish(request),
+            (yes, _) => answer(yes),
         }
     }
 
     fn subscribe(&mut self, request: &SubscribeRequest<'_>) -> Decision {
         let (client, filter) = (&request.client, request.filter);
-        answer(self.allows(client, |rules| rules.may_subscribe(client, filter)))
+        match (
+            self.allows(client, |rules| rules.may_subscribe(client, filter)),
+            self.hook_for(client.peer.listener, HookEvent::Subscribe),
+        ) {
+            // what it has said once it is not asked again: rules were read again, and it has nothing to do with them
+            (true, Some(hook)) if !request.again => hook.subscribe(request),
+            (yes, _) => answer(yes),
+        }
     }
 
     fn unsubscribe(&mut self, _: &UnsubscribeRequest<'_>) -> Decision {

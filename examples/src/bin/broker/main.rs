@@ -8,6 +8,7 @@ mod config;
 mod connections;
 mod event_loop;
 mod gate;
+mod hook;
 mod listeners;
 mod logging;
 mod passwords;
@@ -118,7 +119,6 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
         bound.push(watch.listen(listener)?);
     }
     warn_about_doors(&settings, &bound);
-
     let waker = watch.waker();
     let packet_sizes = settings.packet_sizes();
     let broker =
@@ -161,7 +161,8 @@ fn settings(flags: &Flags) -> Result<Settings, Failure> {
 
 /// Says which listeners let in nobody, or anybody from anywhere: neither is likely to be meant.
 fn warn_about_doors(settings: &Settings, bound: &[Address]) {
-    for (listener, address) in settings.listeners.iter().zip(bound) {
+    let asked = |listener: &Listener| !settings.hook_admits(listener);
+    for (listener, address) in settings.listeners.iter().zip(bound).filter(|(listener, _)| asked(listener)) {
         let anybody = settings.lets_anybody_in(listener);
         if anybody && !address.is_local() {
             warn!("{address} is no loopback address and lets anybody in (allow_anonymous = true)");

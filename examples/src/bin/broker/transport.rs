@@ -9,7 +9,7 @@ mod websocket;
 pub(crate) use socket::Socket;
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
-pub(crate) use tls::{Tls, TlsFiles};
+pub(crate) use tls::{Tls, TlsFiles, certificates};
 use websocket::WebSocket;
 
 /// How a listener's clients wrap their bytes.

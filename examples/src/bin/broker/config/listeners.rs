@@ -34,6 +34,8 @@ pub(crate) struct Listener {
     pub(crate) password_file: Option<PathBuf>,
     /// Who may do what here.
     pub(crate) acl_file: Option<PathBuf>,
+    /// Whether the hook is asked about its clients.
+    hook: Option<bool>,
     versions: Option<Served>,
     max_connections: Option<NonZeroUsize>,
     connections_per_s: Option<NonZeroU32>,
@@ -61,6 +63,11 @@ impl Listener {
     /// A listener that has no rule of its own.
     pub(crate) fn new(address: Address) -> Self {
         Self { address, ..Self::default() }
+    }
+
+    /// Whether the hook is asked about its clients.
+    pub(crate) fn asks_hook(&self) -> bool {
+        self.hook.unwrap_or(true)
     }
 
     /// What the core is told of it, where `everywhere` is what holds for all; nothing if nothing is different.
