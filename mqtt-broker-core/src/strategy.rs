@@ -10,7 +10,7 @@ pub enum Strategy {
     /// Each in turn.
     #[default]
     RoundRobin,
-    /// Any, by a generator seeded by the broker's [`HashSeed`].
+    /// Any, by a generator seeded by the broker's [`HashSeed`](mqtt_session::topic::HashSeed).
     Random,
     /// Always the same, until it goes away, stalls or is full; then another for as long.
     Sticky,

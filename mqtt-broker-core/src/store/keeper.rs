@@ -4,8 +4,8 @@ use mqtt_session::Epoch;
 
 /// Keeps records under keys, in order, over the end of the process.
 ///
-/// Under a key there is a list of records: [`Put`](StoreAction::Put) makes it that one, [`Append`](StoreAction::Append) adds one,
-/// [`Delete`](StoreAction::Delete) leaves none.
+/// Under a key there is a list of records: [`Put`](super::StoreAction::Put) makes it that one, [`Append`](super::StoreAction::Append) adds one,
+/// [`Delete`](super::StoreAction::Delete) leaves none.
 ///
 /// **Batches are whole.** After a crash a batch is there with all its operations or with none, and none is there without all before it:
 /// what a message did to its publisher and to its subscribers must not come apart.
