@@ -3,6 +3,7 @@
 mod scene;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use mqtt_broker_core::Durability;
 use mqtt_broker_core::codec::{AckKind, Qos};
 use scene::{Bench, ack, mixed_filters, publish};
 
@@ -29,6 +30,28 @@ fn one_to_one(c: &mut Criterion) {
                         bench.input(from, &ack(AckKind::Pubrel));
                     }
                 }
+            });
+        });
+    }
+    group.finish();
+}
+
+/// QoS 1 to a session that stays, and a store that is done at once.
+fn durable(c: &mut Criterion) {
+    let mut group = c.benchmark_group("one to one, 64 B, QoS 1, to a session that stays");
+    group.throughput(Throughput::Elements(1));
+    for durability in [Durability::None, Durability::Buffered, Durability::Synced] {
+        let mut bench = Bench::durable(durability);
+        let to = bench.join("to", &["bench/a".into()], Qos::AtLeastOnce, false);
+        let from = bench.client("from", &[], Qos::AtLeastOnce);
+        let message = publish("bench/a", Qos::AtLeastOnce);
+        let mut next = 0u16;
+        group.bench_function(format!("{durability:?}"), |b| {
+            b.iter(|| {
+                bench.input(from, &message);
+                next = if next == u16::MAX { 1 } else { next + 1 };
+                let [high, low] = next.to_be_bytes();
+                bench.input(to, &[0x40, 2, high, low]);
             });
         });
     }
@@ -97,5 +120,5 @@ fn mixed(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, one_to_one, in_one_piece, nobody, shared, fan_out, mixed);
+criterion_group!(benches, one_to_one, durable, in_one_piece, nobody, shared, fan_out, mixed);
 criterion_main!(benches);

@@ -5,13 +5,14 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 mod scene;
 
+use mqtt_broker_core::Durability;
 use mqtt_broker_core::codec::{AckKind, Qos};
 use scene::{Bench, ack, mixed_filters, publish};
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let [name, count] = words.as_slice() else {
-        println!("scenes: pairs pairs1 pairs2 batch nobody fan group mixed, and how often");
+        println!("scenes: pairs pairs1 synced1 pairs2 batch nobody fan group mixed, and how often");
         return;
     };
     let count: usize = count.parse().unwrap();
@@ -25,6 +26,16 @@ fn main() {
         }
         "pairs1" => {
             let to = bench.client("to", &["bench/a".into()], Qos::AtLeastOnce);
+            let from = bench.client("from", &[], Qos::AtMostOnce);
+            let message = publish("bench/a", Qos::AtLeastOnce);
+            for id in (1..=u16::MAX).cycle().take(count) {
+                bench.input(from, &message);
+                bench.input(to, &[0x40, 2, id.to_be_bytes()[0], id.to_be_bytes()[1]]);
+            }
+        }
+        "synced1" => {
+            bench = Bench::durable(Durability::Synced);
+            let to = bench.join("to", &["bench/a".into()], Qos::AtLeastOnce, false);
             let from = bench.client("from", &[], Qos::AtMostOnce);
             let message = publish("bench/a", Qos::AtLeastOnce);
             for id in (1..=u16::MAX).cycle().take(count) {

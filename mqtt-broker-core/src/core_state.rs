@@ -279,13 +279,7 @@ impl<P: Policy> Core<P> {
     pub(crate) fn touch(&mut self, now: Instant, id: Id) {
         let high_water = self.config.high_water;
         let Some(conn) = self.connections.get_mut(id) else { return };
-        if conn.recorded
-            && let Some(index) = conn.client()
-        {
-            self.mark_session(index);
-        }
-        let Some(conn) = self.connections.get_mut(id) else { return };
-        let wake = conn.wake;
+        let (wake, recorded) = (conn.wake, conn.recorded);
         let Some(connection) = conn.connection() else { return };
         if connection.state() == State::Closing {
             // an answer that must be given does not fit what the client takes
@@ -307,6 +301,9 @@ impl<P: Policy> Core<P> {
         if has_output {
             conn.transmit = true;
             self.list(id);
+        }
+        if recorded {
+            self.mark_connection(id);
         }
         if behind {
             self.pause(now, id, |paused| paused.backlog = true);

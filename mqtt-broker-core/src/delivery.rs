@@ -3,7 +3,7 @@
 //! A target that keeps up is encoded to at once; one that must wait queues a reference to the message, which is made at most
 //! once. A publisher is paused only for unsent bytes of a target whose socket still moves.
 use crate::clients::Home;
-use crate::connections::{Conn, Phase};
+use crate::connections::Phase;
 use crate::core_state::Core;
 use crate::deadlines::Due;
 use crate::event::Drop;
@@ -375,9 +375,13 @@ impl<P: Policy> Core<P> {
         }
         if pulled {
             self.count_drops(id);
-            if let Some(index) = self.connections.get(id).and_then(Conn::client) {
+            if let Some((index, recorded)) =
+                self.connections.get(id).and_then(|conn| Some((conn.client()?, conn.recorded)))
+            {
                 self.recharge(index);
-                self.mark_session(index);
+                if recorded {
+                    self.mark_session(index);
+                }
             }
         }
         let Some(conn) = self.connections.get_mut(id) else { return };

@@ -36,6 +36,14 @@ impl<P: Policy> Core<P> {
         self.mark_client(index, |_| {});
     }
 
+    /// The same of the client of a connection.
+    #[cold]
+    pub(crate) fn mark_connection(&mut self, id: Id) {
+        if let Some(index) = self.connections.get(id).and_then(|conn| conn.client()) {
+            self.mark_session(index);
+        }
+    }
+
     pub(crate) fn mark_client(&mut self, index: u32, what: impl FnOnce(&mut Recorded)) {
         let Some(id) = self.clients.slots.id_at(index) else { return };
         let Some(recorded) = self.clients.slots.at_mut(index).and_then(|client| client.recorded.as_mut()) else {

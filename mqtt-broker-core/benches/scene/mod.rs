@@ -3,14 +3,19 @@ use mqtt_broker_core::codec::{
     Ack, AckKind, Connect, OutBuf, Packet, PacketId, Properties, Publish, Qos, ReasonCode, Subscribe, SubscribeOptions,
     Subscription, Subscriptions, TopicFilter, TopicName, Utf8, Version,
 };
+use mqtt_broker_core::session::Epoch;
+use mqtt_broker_core::store::StoreOp;
 use mqtt_broker_core::topic::HashSeed;
-use mqtt_broker_core::{AllowAll, Broker, Config, ConnectionId, Instant, Peer};
+use mqtt_broker_core::{AllowAll, Broker, Config, ConnectionId, Durability, Instant, Peer};
 
 const NOW: Instant = Instant::from_millis(1);
 
 pub struct Bench {
     broker: Broker<AllowAll>,
     outs: Vec<OutBuf>,
+    /// Where what is to be stored goes: a store that is done at once.
+    batch: Vec<StoreOp>,
+    keeps: bool,
     pub sent: usize,
 }
 
@@ -39,17 +44,33 @@ pub fn ack(kind: AckKind) -> Vec<u8> {
 
 impl Bench {
     pub fn new() -> Self {
+        Self::durable(Durability::None)
+    }
+
+    /// All sessions are as durable as that, and stay when they are asked to.
+    pub fn durable(durability: Durability) -> Self {
         let mut config = Config::default();
         config.max_handshakes = 10_000;
-        Self { broker: Broker::new(config, AllowAll, HashSeed::new(1, 2)).unwrap(), outs: Vec::new(), sent: 0 }
+        config.durability = durability;
+        Self {
+            broker: Broker::new(config, AllowAll, HashSeed::new(1, 2)).unwrap(),
+            outs: Vec::new(),
+            batch: Vec::new(),
+            keeps: durability != Durability::None,
+            sent: 0,
+        }
     }
 
     pub fn client(&mut self, id: &str, filters: &[String], qos: Qos) -> ConnectionId {
+        self.join(id, filters, qos, true)
+    }
+
+    pub fn join(&mut self, id: &str, filters: &[String], qos: Qos, clean_start: bool) -> ConnectionId {
         let name = self.broker.handle_open(NOW, Peer::default()).unwrap();
         self.outs.resize_with(self.outs.len().max(name.index() + 1), OutBuf::default);
         let connect = Connect {
             version: Version::V311,
-            clean_start: true,
+            clean_start,
             keep_alive: 0,
             properties: Properties::EMPTY,
             client_id: Utf8::new(id).unwrap(),
@@ -74,6 +95,9 @@ impl Bench {
     /// Input, and everything it leads to out again; the packet identifier of a delivery stays with the broker.
     pub fn input(&mut self, name: ConnectionId, bytes: &[u8]) {
         self.broker.handle_input(NOW, name, bytes);
+        if self.keeps {
+            self.keep();
+        }
         while let Some(ready) = self.broker.poll_ready() {
             let Some(out) = self.outs.get_mut(ready.id.index()) else { continue };
             loop {
@@ -84,6 +108,16 @@ impl Bench {
                 self.sent += out.len();
                 out.advance(out.len());
             }
+            if self.keeps {
+                self.keep();
+            }
+        }
+    }
+
+    fn keep(&mut self) {
+        if let Some(ticket) = self.broker.poll_store(Epoch::default(), &mut self.batch) {
+            self.batch.clear();
+            self.broker.stored(NOW, ticket);
         }
     }
 }
