@@ -30,6 +30,8 @@ pub(crate) struct Counters {
     pub(crate) stats: Stats,
     /// Who was asked about clients, and how often to what end.
     pub(crate) decisions: Vec<(&'static str, [(&'static str, u64); 5])>,
+    /// If there is a store: why nothing is stored any more, if so.
+    pub(crate) store: Option<Option<String>>,
 }
 
 impl Question {
@@ -66,6 +68,7 @@ fn serve(request: Request, expected: Option<&str>, ask: impl FnOnce() -> Option<
     let (status, kind, body) = match (known, request.method(), request.url()) {
         (false, ..) => (401, "text/plain", "a bearer token is asked for\n".to_owned()),
         (true, tiny_http::Method::Get, "/healthz") => match ask() {
+            Some(Counters { store: Some(Some(why)), .. }) => (503, "text/plain", format!("nothing is stored: {why}\n")),
             Some(_) => (200, "text/plain", "ok\n".to_owned()),
             None => (503, "text/plain", "the broker does not answer\n".to_owned()),
         },
@@ -99,7 +102,7 @@ fn ask(questions: &Sender<Question>, waker: &Waker) -> Option<Counters> {
 }
 
 /// The counters as Prometheus reads them.
-fn metrics(Counters { stats, decisions }: &Counters) -> Result<String, std::fmt::Error> {
+fn metrics(Counters { stats, decisions, store }: &Counters) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::with_prefix("mqtt");
     let now = [
         ("connections", "Connections, those before CONNECT included", stats.connections),
@@ -110,9 +113,14 @@ fn metrics(Counters { stats, decisions }: &Counters) -> Result<String, std::fmt:
         ("retained_bytes", "Bytes of retained messages", stats.retained_bytes),
         ("queued_bytes", "Bytes of messages that wait in sessions", stats.queued_bytes),
         ("held_bytes", "Bytes kept for clients beside messages", stats.held_bytes),
+        ("unstored_bytes", "Bytes on their way to the store", stats.unstored_bytes),
     ];
     for (name, help, value) in now {
         registry.register(name, help, ConstGauge::new(u64::try_from(value).unwrap_or(u64::MAX)));
+    }
+    if let Some(failure) = store {
+        let failed = ConstGauge::new(u64::from(failure.is_some()));
+        registry.register("store_failed", "1: nothing is stored any more, and nothing acknowledged", failed);
     }
     let totals = [
         ("packets_received", "Packets taken, of all types", stats.packets_in),
@@ -121,6 +129,7 @@ fn metrics(Counters { stats, decisions }: &Counters) -> Result<String, std::fmt:
         ("messages_received", "PUBLISH packets taken", stats.messages_in),
         ("messages_sent", "Messages handed to sessions or sockets, one per subscriber", stats.messages_out),
         ("sessions_expired", "Sessions that expired", stats.sessions_expired),
+        ("sessions_lost", "Sessions whose records are damaged or gone", stats.sessions_lost),
         ("protocol_errors", "Connections ended because the client broke a rule", stats.protocol_errors),
     ];
     for (name, help, value) in totals {

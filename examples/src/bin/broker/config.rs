@@ -9,7 +9,7 @@ pub(crate) use hook::{Hook, HookEvent};
 use limits::{Flaps, Limits, Offer};
 use listeners::Listen;
 pub(crate) use listeners::{Address, Listener};
-use mqtt_broker_core::Config;
+use mqtt_broker_core::{Config, Durability};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -31,6 +31,10 @@ pub(crate) struct Settings {
     pub(crate) admin: Option<Admin>,
     /// The program that is asked who may do what.
     pub(crate) hook: Option<Hook>,
+    /// The folder for what is to survive a restart.
+    pub(crate) data: Option<PathBuf>,
+    /// How it is to.
+    durability: Option<HowDurable>,
     /// What is logged.
     pub(crate) log_level: tracing::Level,
     /// Everything the broker itself decides by.
@@ -97,7 +101,8 @@ impl Settings {
     /// Paths are relative to the folder of the file that names them.
     fn relative_to(&mut self, folder: &Path) {
         let ca_file = self.hook.as_mut().and_then(|hook| hook.ca_file.as_mut());
-        for file in [self.password_file.as_mut(), self.acl_file.as_mut(), ca_file].into_iter().flatten() {
+        let files = [self.password_file.as_mut(), self.acl_file.as_mut(), self.data.as_mut(), ca_file];
+        for file in files.into_iter().flatten() {
             *file = folder.join(&*file);
         }
         for Listener { password_file, acl_file, tls, .. } in &mut self.listeners {
@@ -108,6 +113,23 @@ impl Settings {
                 tls.relative_to(folder);
             }
         }
+    }
+
+    /// With a folder for it everything is durable that is not said to be less; without one nothing can be.
+    pub(crate) fn settle_durability(&mut self) -> Result<(), Failure> {
+        let asked = self.durability.map(Durability::from);
+        self.core.durability = match self.data {
+            Some(_) => asked.unwrap_or(Durability::Synced),
+            None => asked.unwrap_or_default(),
+        };
+        let of_listeners = self.core.listeners.values().filter_map(|listener| listener.durability);
+        let nowhere = self.data.is_none() && of_listeners.chain(asked).any(|asked| asked != Durability::None);
+        if nowhere {
+            return Err(Failure::Usage(
+                "`durability` needs a folder: `data` in the configuration, or --data DIR".into(),
+            ));
+        }
+        Ok(())
     }
 
     /// Who may connect by `listener`: its own word, or else what is said for all.
@@ -173,6 +195,8 @@ struct File {
     allow_anonymous: Option<bool>,
     admin: Option<Admin>,
     hook: Option<Hook>,
+    data: Option<PathBuf>,
+    durability: Option<HowDurable>,
     log_level: LogLevel,
     sys_interval_s: Option<NonZeroU32>,
     flapping: Option<Flaps>,
@@ -189,6 +213,8 @@ impl Default for File {
             allow_anonymous: None,
             admin: None,
             hook: None,
+            data: None,
+            durability: None,
             log_level: LogLevel::Info,
             sys_interval_s: None,
             flapping: None,
@@ -212,11 +238,31 @@ impl File {
             allow_anonymous: self.allow_anonymous,
             admin: self.admin,
             hook: self.hook,
+            data: self.data,
+            durability: self.durability,
             log_level: self.log_level.into(),
             core,
         };
         settings.tell_core_of_listeners();
         settings
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum HowDurable {
+    None,
+    Buffered,
+    Synced,
+}
+
+impl From<HowDurable> for Durability {
+    fn from(how: HowDurable) -> Self {
+        match how {
+            HowDurable::None => Self::None,
+            HowDurable::Buffered => Self::Buffered,
+            HowDurable::Synced => Self::Synced,
+        }
     }
 }
 
@@ -348,6 +394,8 @@ mod tests {
         assert_eq!(settings.allow_anonymous.take(), Some(false));
         assert_eq!(settings.admin.take().map(|admin| admin.address.port()), Some(9883));
         assert_eq!(settings.hook.take().map(|hook| hook.timeout), Some(Duration::from_secs(2)));
+        assert_eq!(settings.data.take(), Some(PathBuf::from("data")));
+        assert_eq!(settings.durability.take(), Some(HowDurable::Synced));
         let core = &mut settings.core;
         assert_eq!(core.server.maximum_keep_alive.take(), Some(3600));
         assert_eq!((core.message_expiry.take(), core.max_message_expiry.take()), (Some(86_400), Some(604_800)));
@@ -357,6 +405,23 @@ mod tests {
         assert_eq!(core.sys_interval.take(), Some(Duration::from_secs(10)));
         assert_eq!(core.flapping.take().map(|flapping| flapping.ban_for), Some(Duration::from_secs(300)));
         assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
+    }
+
+    #[test]
+    fn a_folder_makes_everything_synced_that_is_not_said_to_be_less() {
+        let rows = [
+            ("", Some(Durability::None)),
+            ("data = \"d\"", Some(Durability::Synced)),
+            ("data = \"d\"\ndurability = \"buffered\"", Some(Durability::Buffered)),
+            ("data = \"d\"\ndurability = \"none\"", Some(Durability::None)),
+            ("durability = \"none\"", Some(Durability::None)),
+            ("durability = \"synced\"", None),
+        ];
+        for (text, expected) in rows {
+            let mut settings = Settings::parse(text).unwrap();
+            let settled = settings.settle_durability().map(|()| settings.core.durability);
+            assert_eq!(settled.ok(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! with output once, so that system calls are per socket and turn, not per message. The selector reports edges: a socket
 //! that may hold more stays in a list of ours, and has its next read after everybody else had theirs.
 
+mod keeping;
 mod reading;
 mod reload;
 mod writing;
@@ -17,6 +18,7 @@ use crate::gate::Gate;
 use crate::listeners::{Accepted, Listeners};
 use crate::logging;
 use crate::signals::Signals;
+use crate::store::Keeper;
 use crate::transport::Transport;
 use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
@@ -27,7 +29,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
+
+pub(crate) use keeping::epoch;
 
 /// The receive buffer, shared by all sockets.
 const BUFFER: usize = 64 << 10;
@@ -82,6 +86,8 @@ pub(crate) struct Others {
     pub(crate) verdicts: Option<Receiver<Verdict>>,
     /// Somebody asks how the broker is.
     pub(crate) questions: Option<Receiver<Question>>,
+    /// Something is stored.
+    pub(crate) keeper: Option<Keeper>,
 }
 
 /// The loop with all it holds.
@@ -154,6 +160,9 @@ impl EventLoop {
             0 => info!("stopped"),
             left => warn!("stopped; connections that had not ended in time: {left}"),
         }
+        if let Some(Err(why)) = self.asked.keeper.map(Keeper::finish) {
+            error!("not all was stored: {why}");
+        }
         Ok(())
     }
 
@@ -183,8 +192,10 @@ impl EventLoop {
             self.broker.handle_timeout(now);
         }
         self.end_overdue(now);
+        self.keep(now);
         self.take_ready(now);
         self.write(now);
+        self.keep(now);
         self.take_ready(now); // what writing has made possible; nothing may be left untaken when the loop sleeps
         self.report();
     }
@@ -222,8 +233,10 @@ impl EventLoop {
         for question in self.asked.questions.iter().flat_map(Receiver::try_iter) {
             let tallies = self.broker.policy().tallies();
             let decisions = tallies.map(|(by, tally)| (by, tally.read())).collect();
-            question.answer(Counters { stats: self.broker.stats(), decisions });
+            let store = self.asked.keeper.as_ref().map(|keeper| keeper.failure().map(Into::into));
+            question.answer(Counters { stats: self.broker.stats(), decisions, store });
         }
+        self.hear_of_the_store(now);
     }
 
     /// Begins the end: nobody new, and everybody is told.

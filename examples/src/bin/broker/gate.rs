@@ -7,6 +7,8 @@ use crate::auth::{Answers, Checker, Tally, Verdict};
 use crate::config::{HookEvent, Listener, Settings};
 use crate::hook::Hook;
 use crate::passwords;
+use crate::store::Reader;
+use mqtt_broker_core::store::{LoadError, StoreKey, Table};
 use mqtt_broker_core::{
     Acl, ClientInfo, ConnectRequest, Decision, Origin, Passwords, Policy, PublishRequest, ReceiveRequest,
     SubscribeRequest, UnsubscribeRequest,
@@ -29,6 +31,8 @@ pub(crate) struct Gate {
     edition: u64,
     /// The program that is asked, if there is one.
     hook: Option<Hook>,
+    /// Where the sessions of an earlier process are.
+    sessions: Option<Reader>,
 }
 
 /// What a listener asks of its clients.
@@ -91,7 +95,7 @@ impl Reloaded {
 
 impl Gate {
     /// Reads the files that `settings` name, and starts what checks passwords; its `answers` go to the loop.
-    pub(crate) fn open(settings: &Settings, answers: &Answers) -> Result<Self, Failure> {
+    pub(crate) fn open(settings: &Settings, answers: &Answers, sessions: Option<Reader>) -> Result<Self, Failure> {
         let (mut passwords, mut rules) = (Vec::new(), Vec::new());
         let mut doors = Vec::new();
         for listener in &settings.listeners {
@@ -99,7 +103,7 @@ impl Gate {
         }
         let checker = if passwords.is_empty() { None } else { Some(Checker::start(answers.clone())?) };
         let hook = settings.hook.clone().map(|hook| Hook::start(hook, answers)).transpose()?;
-        Ok(Self { doors, passwords, rules, checker, edition: 0, hook })
+        Ok(Self { doors, passwords, rules, checker, edition: 0, hook, sessions })
     }
 
     /// How questions to other threads have ended, by whom was asked.
@@ -227,6 +231,14 @@ impl Policy for Gate {
     fn receive(&mut self, request: &ReceiveRequest<'_>) -> bool {
         let (client, topic) = (&request.client, request.publication.topic);
         self.allows(client, |rules| rules.may_receive(client, topic))
+    }
+
+    fn load_session(&mut self, client_id: &str, each: &mut dyn FnMut(&[u8])) -> Result<(), LoadError> {
+        let Some(sessions) = &self.sessions else { return Ok(()) };
+        sessions.load(&StoreKey::new(Table::Sessions, client_id.as_bytes()), each).map_err(|why| {
+            error!("the session of {client_id:?} is not there: {why}");
+            LoadError
+        })
     }
 }
 

@@ -20,14 +20,17 @@ mod transport;
 use auth::Answers;
 use clap::{Parser, Subcommand};
 use config::{Address, Listener, Settings};
-use event_loop::{EventLoop, Others, Watch};
+use event_loop::{EventLoop, Others, Watch, epoch};
 use gate::Gate;
-use mqtt_broker_core::Broker;
+use mqtt_broker_core::store::Unrestored;
+use mqtt_broker_core::{Broker, Instant};
 use mqtt_topic::HashSeed;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use store::{Disk, Keeper};
 use tracing::{info, warn};
 
 /// An MQTT broker (3.1, 3.1.1 and 5.0) on one thread.
@@ -48,6 +51,9 @@ struct Flags {
     /// Who may do what: lines `user`, `topic` and `pattern` as in mosquitto's; replaces that of the configuration file
     #[arg(long, value_name = "FILE")]
     acl_file: Option<PathBuf>,
+    /// Folder for what is to survive a restart: sessions with their messages, retained messages, bans; replaces that of the configuration file
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Log warnings and errors only
     #[arg(short, long)]
     quiet: bool,
@@ -113,7 +119,9 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
 
     let mut watch = Watch::new()?;
     let (answers, verdicts) = Answers::new(watch.waker());
-    let gate = Gate::open(&settings, &answers)?;
+    let disk = settings.data.as_deref().map(|folder| Disk::open(folder, true)).transpose();
+    let mut disk = disk.map_err(|error| Failure::Runtime(error.to_string()))?;
+    let gate = Gate::open(&settings, &answers, disk.as_ref().map(Disk::reader))?;
     let mut bound = Vec::new();
     for listener in &settings.listeners {
         bound.push(watch.listen(listener)?);
@@ -121,17 +129,40 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
     warn_about_doors(&settings, &bound);
     let waker = watch.waker();
     let packet_sizes = settings.packet_sizes();
-    let broker =
+    let mut broker =
         Broker::new(settings.core, gate, HashSeed::random()).map_err(|error| Failure::Usage(error.to_string()))?;
 
+    if let Some(disk) = &mut disk {
+        restore(&mut broker, disk)?;
+    }
+    let mut asked = Others { verdicts: Some(verdicts), questions: None, keeper: None };
+    if let Some(disk) = disk {
+        let waker = Arc::clone(&waker);
+        // a loop that cannot be woken has ended
+        let keeper = Keeper::start(disk, move || drop(waker.wake()));
+        asked.keeper = Some(keeper.map_err(|error| Failure::Runtime(format!("cannot start a thread: {error}")))?);
+    }
+
     announce(&settings.listeners, &bound);
-    let mut asked = Others { verdicts: Some(verdicts), questions: None };
     if let Some(admin) = &settings.admin {
         let (address, questions) = admin::start(admin, waker)?;
         info!("administration at http://{address}");
         asked.questions = Some(questions);
     }
     EventLoop::new(watch, broker, asked, packet_sizes).run()
+}
+
+/// Takes back what an earlier process had stored. What is damaged is told, and stays where it is.
+fn restore(broker: &mut Broker<Gate>, disk: &mut Disk) -> Result<(), Failure> {
+    let (now, started) = (Instant::ZERO, std::time::Instant::now());
+    let lost = store::restore(broker, disk, now, epoch(now)).map_err(|error| Failure::Runtime(error.to_string()))?;
+    for Unrestored { key, error, .. } in lost {
+        warn!("not restored, {:?} {:?}: {error}", key.table, String::from_utf8_lossy(&key.name));
+    }
+    let stats = broker.stats();
+    let (sessions, retained, took) = (stats.sessions, stats.retained, started.elapsed());
+    info!("restored: {sessions} sessions, {retained} retained messages, in {} ms", took.as_millis());
+    Ok(())
 }
 
 /// The settings of the configuration file with what the flags say instead.
@@ -150,6 +181,10 @@ fn settings(flags: &Flags) -> Result<Settings, Failure> {
     if let Some(path) = &flags.acl_file {
         settings.acl_file = Some(path.clone());
     }
+    if let Some(folder) = &flags.data {
+        settings.data = Some(folder.clone());
+    }
+    settings.settle_durability()?;
     match (flags.quiet, flags.verbose) {
         (true, _) => settings.log_level = tracing::Level::WARN,
         (_, true) => settings.log_level = tracing::Level::DEBUG,

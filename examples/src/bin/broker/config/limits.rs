@@ -47,6 +47,7 @@ pub(super) struct Limits {
     max_retained: usize,
     max_retained_payload: usize,
     max_retained_bytes: usize,
+    max_unstored_bytes: usize,
     high_water: NonZeroUsize,
     stall_after_ms: u32,
     decision_timeout_s: NonZeroU32,
@@ -158,6 +159,7 @@ impl Default for Limits {
             max_retained: core.max_retained,
             max_retained_payload: core.max_retained_payload,
             max_retained_bytes: core.max_retained_bytes,
+            max_unstored_bytes: core.max_unstored_bytes,
             high_water: size(core.high_water),
             stall_after_ms: u32::try_from(core.stall_after.as_millis()).unwrap_or(u32::MAX),
             decision_timeout_s: seconds(core.decision_timeout),
@@ -204,6 +206,7 @@ impl Limits {
         core.max_retained = self.max_retained;
         core.max_retained_payload = self.max_retained_payload;
         core.max_retained_bytes = self.max_retained_bytes;
+        core.max_unstored_bytes = self.max_unstored_bytes;
         core.high_water = self.high_water.get();
         core.stall_after = Duration::from_millis(self.stall_after_ms.into());
         core.decision_timeout = seconds(self.decision_timeout_s);

@@ -94,7 +94,6 @@ impl Disk {
     }
 
     /// A handle for another thread.
-    #[cfg(test)]
     pub(crate) fn reader(&self) -> Reader {
         self.reader.clone()
     }
