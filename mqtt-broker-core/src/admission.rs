@@ -300,6 +300,10 @@ impl<P: Policy> Core<P> {
         }
         let listener = self.connections.get(id).map_or(0, |conn| conn.peer.listener);
         let durability = self.durability_of(listener, &terms);
+        if durability != Durability::None && self.ledger.unstored() > self.config.max_unstored_bytes {
+            self.limited(Limit::Unstored, Some(&client_id), None);
+            return Err(ReasonCode::SERVER_UNAVAILABLE);
+        }
         let will_bytes = will.as_ref().map_or(0, |will| will.message.size());
         if !self.may_hold(will_bytes) {
             self.limited(Limit::HeldBytes, Some(&client_id), None);

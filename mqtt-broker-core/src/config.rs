@@ -116,8 +116,8 @@ pub struct Config {
     /// Retained messages, wills that wait for the policy and bans are recorded if this or that of any listener is not
     /// [`Durability::None`]; else nothing is recorded at all, whatever `Terms` say.
     pub durability: Durability,
-    /// Bytes that are given out to be stored and not [stored](crate::Broker::stored) yet, about: beyond them, clients that publish something that is recorded are not
-    /// read. Default 64 MiB.
+    /// Bytes that are given out to be stored and not [stored](crate::Broker::stored) yet, about: beyond them, clients that change something that is recorded are not
+    /// read, and new ones turned away. Default 64 MiB.
     pub max_unstored_bytes: usize,
     /// Which events are reported. Default: all but those per message.
     pub events: EventMask,

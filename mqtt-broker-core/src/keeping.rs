@@ -290,7 +290,7 @@ impl<P: Policy> Core<P> {
         let batch = self.ledger.hold(id, answer);
         if let Some(conn) = self.connections.get_mut(id) {
             conn.held += 1;
-            if conn.held >= MAX_HELD {
+            if conn.held >= MAX_HELD || self.ledger.unstored() > self.config.max_unstored_bytes {
                 self.wait_for_store(now, id);
             }
         }

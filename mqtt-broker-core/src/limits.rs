@@ -53,11 +53,13 @@ pub enum Limit {
     /// [`Config::max_topic_levels`](crate::Config::max_topic_levels): a filter, a message or a will was refused; or
     /// [`Config::min_wildcard_level`](crate::Config::min_wildcard_level): a filter was.
     TopicLevels,
+    /// [`Config::max_unstored_bytes`](crate::Config::max_unstored_bytes): a client whose CONNACK rests on what is stored was turned away (0x88).
+    Unstored,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Connections,
         Self::Handshakes,
         Self::ConnectTimeout,
@@ -78,13 +80,14 @@ impl Limit {
         Self::Retained,
         Self::RetainedPayload,
         Self::TopicLevels,
+        Self::Unstored,
     ];
     /// How many there are.
     pub(crate) const COUNT: usize = Self::ALL.len();
 }
 
 /// Each has its counter.
-const _: () = assert!(Limit::TopicLevels as usize + 1 == Limit::COUNT);
+const _: () = assert!(Limit::Unstored as usize + 1 == Limit::COUNT);
 
 impl<P: Policy> Core<P> {
     /// Whether a message or a will has no more User Properties than the limit.

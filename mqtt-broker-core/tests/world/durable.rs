@@ -7,8 +7,8 @@ use mqtt_broker_core::store::{
 };
 use mqtt_broker_core::topic::TopicFilter;
 use mqtt_broker_core::{
-    Ban, Broker, ClientInfo, Config, ConnectRequest, Decision, Durability, Event, Instant, ListenerConfig, Origin,
-    Peer, Policy, PublishRequest, ReceiveRequest, SubscribeRequest, Ticket, UnsubscribeRequest,
+    Ban, Broker, ClientInfo, Config, ConnectRequest, Decision, Durability, Event, Instant, Limit, ListenerConfig,
+    Origin, Peer, Policy, PublishRequest, ReceiveRequest, SubscribeRequest, Ticket, UnsubscribeRequest,
 };
 use std::sync::{Arc, Mutex};
 
@@ -591,6 +591,8 @@ fn who_publishes_more_than_is_stored_is_not_read() {
     assert!(world.broker.stats().unstored_bytes < 13_000);
     world.publish(other, "nobody", "1", Qos::AtLeastOnce);
     assert_eq!(world.received(other), ["PUBACK id1"], "who changes nothing is not in the way");
+    assert_eq!(come_back(&mut world, "late").1, ["CONNACK 0x88"], "the store is behind: later");
+    assert_eq!(world.broker.stats().limited(Limit::Unstored), 1);
     // silence while it is not read is not its own
     world.advance(1_000 * SECOND);
     store(&mut world);
