@@ -73,8 +73,12 @@ impl<P: Policy> Core<P> {
             self.policy.forget(ConnectionId(id));
         }
         self.release_waiters(now, id);
-        if matches!(cause, Cause::Protocol(_)) {
-            self.stats.protocol_errors += 1;
+        let was_client = matches!(phase, Phase::Live(..));
+        match cause {
+            Cause::Protocol(_) => self.stats.protocol_errors += 1,
+            Cause::Ended(_) if was_client => self.stats.ended += 1,
+            Cause::Ended(_) => self.stats.refused += 1,
+            Cause::Goodbye(_) | Cause::Lost => {}
         }
         match phase {
             Phase::Live(connection, index) => {

@@ -64,6 +64,10 @@ pub struct Stats {
     pub held_answers: usize,
     /// Connections ended because the peer broke a rule.
     pub protocol_errors: u64,
+    /// Connections ended before they became a client's, though the peer broke no rule: turned away by the policy, a limit, a ban, a redirect.
+    pub refused: u64,
+    /// Clients disconnected though they broke no rule: taken over, kicked, over a quota or a rate, at a shutdown.
+    pub ended: u64,
     /// Refusals by the limit that was met.
     pub(crate) limited: [u64; Limit::COUNT],
     /// Events lost because nobody polled them.

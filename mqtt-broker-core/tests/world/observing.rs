@@ -133,6 +133,23 @@ fn the_counters_count() {
     assert_eq!((world.broker.stats().sessions, world.broker.stats().sessions_expired), (0, 1));
 }
 
+#[test]
+fn each_end_of_a_connection_that_was_the_brokers_doing_is_counted_once() {
+    let mut world = World::configured(|config| config.max_sessions = 2);
+    world.join(Version::V5, "c");
+    world.join(Version::V5, "c"); // takes over
+    let rude = world.join(Version::V5, "rude");
+    world.send_bytes(rude, &[0xFF, 0]);
+    world.join(Version::V5, "d");
+    world.try_join(Version::V5, "one too many", |_| {});
+    let stranger = world.open(Version::V5);
+    world.send_bytes(stranger, b"GET / HTTP/1.1");
+    let lost = world.open(Version::V5);
+    world.cut(lost);
+    let stats = world.broker.stats();
+    assert_eq!((stats.refused, stats.ended, stats.protocol_errors), (1, 1, 2));
+}
+
 fn with_sys() -> World<AllowAll> {
     World::configured(|config| config.sys_interval = Some(Duration::from_secs(10)))
 }

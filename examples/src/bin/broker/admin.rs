@@ -28,6 +28,10 @@ pub(crate) struct Question {
 pub(crate) struct Counters {
     /// By the broker.
     pub(crate) stats: Stats,
+    /// By the loop: connections whose TLS, WebSocket or PROXY header was broken.
+    pub(crate) transport_errors: u64,
+    /// By the listeners: how often the system had none to give.
+    pub(crate) accept_failures: u64,
     /// Who was asked about clients, and how often to what end.
     pub(crate) decisions: Vec<(&'static str, [(&'static str, u64); 5])>,
     /// If there is a store: why nothing is stored any more, if so.
@@ -102,7 +106,8 @@ fn ask(questions: &Sender<Question>, waker: &Waker) -> Option<Counters> {
 }
 
 /// The counters as Prometheus reads them.
-fn metrics(Counters { stats, decisions, store }: &Counters) -> Result<String, std::fmt::Error> {
+fn metrics(counters: &Counters) -> Result<String, std::fmt::Error> {
+    let Counters { stats, transport_errors, accept_failures, decisions, store } = counters;
     let mut registry = Registry::with_prefix("mqtt");
     let now = [
         ("connections", "Connections, those before CONNECT included", stats.connections),
@@ -131,6 +136,10 @@ fn metrics(Counters { stats, decisions, store }: &Counters) -> Result<String, st
         ("sessions_expired", "Sessions that expired", stats.sessions_expired),
         ("sessions_lost", "Sessions whose records are damaged or gone", stats.sessions_lost),
         ("protocol_errors", "Connections ended because the client broke a rule", stats.protocol_errors),
+        ("refused", "Connections turned away before they were a client's, though they broke no rule", stats.refused),
+        ("ended", "Clients disconnected by the broker though they broke no rule", stats.ended),
+        ("transport_errors", "Connections ended because TLS, WebSocket or PROXY header was broken", *transport_errors),
+        ("accept_failures", "Times the system had no further connection to give", *accept_failures),
     ];
     for (name, help, value) in totals {
         registry.register(name, help, ConstCounter::new(value));

@@ -112,6 +112,8 @@ pub(crate) struct EventLoop {
     stop_by: Option<Instant>,
     /// Nobody was let in last time; said once.
     full: bool,
+    /// Connections that ended because TLS, WebSocket or PROXY header was broken.
+    transport_errors: u64,
     /// The largest packet a client may send, by number of its listener, bytes.
     packet_sizes: Vec<usize>,
 }
@@ -134,6 +136,7 @@ impl EventLoop {
             ending: VecDeque::new(),
             stop_by: None,
             full: false,
+            transport_errors: 0,
             packet_sizes,
         }
     }
@@ -234,7 +237,9 @@ impl EventLoop {
             let tallies = self.broker.policy().tallies();
             let decisions = tallies.map(|(by, tally)| (by, tally.read())).collect();
             let store = self.asked.keeper.as_ref().map(|keeper| keeper.failure().map(Into::into));
-            question.answer(Counters { stats: self.broker.stats(), decisions, store });
+            let accept_failures = self.listeners.failures();
+            let (stats, transport_errors) = (self.broker.stats(), self.transport_errors);
+            question.answer(Counters { stats, transport_errors, accept_failures, decisions, store });
         }
         self.hear_of_the_store(now);
     }

@@ -26,6 +26,8 @@ pub(crate) struct Listeners {
     next: usize,
     /// When to try again after a refusal.
     retry: Option<Instant>,
+    /// Refusals of the system's.
+    failures: u64,
 }
 
 struct Door {
@@ -207,6 +209,7 @@ impl Listeners {
                 // it went before it was let in: the next turn asks again
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
                 Err(error) => {
+                    self.failures += 1;
                     if self.retry.replace(now + PAUSE).is_none() {
                         error!("cannot take connections: {error}; trying again every {PAUSE:?}");
                     }
@@ -215,6 +218,11 @@ impl Listeners {
             }
         }
         None
+    }
+
+    /// How often the system had no further connection to give.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures
     }
 
     /// Closes them all: nobody comes in any more.

@@ -93,8 +93,9 @@ impl EventLoop {
     /// The transport is broken. If it was a layer's doing, such as a handshake that failed, its last words are flushed, as after a goodbye.
     fn fail(&mut self, now: Instant, id: ConnectionId, error: &io::Error) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        let broken_layer = error.kind() == ErrorKind::InvalidData && connection.phase == Phase::Reading;
-        if !broken_layer {
+        let broken_layer = error.kind() == ErrorKind::InvalidData;
+        self.transport_errors += u64::from(broken_layer);
+        if !broken_layer || connection.phase != Phase::Reading {
             return self.close(now, id);
         }
         info!("{}: {error}", logging::Peer(connection.peer));
@@ -111,6 +112,7 @@ impl EventLoop {
             Ok(None) => return false,
             Err(error) => {
                 info!("{}: {error}", logging::Peer(connection.peer));
+                self.transport_errors += u64::from(error.kind() == ErrorKind::InvalidData);
                 self.close(now, id);
                 return false;
             }
