@@ -33,6 +33,8 @@ mod rights;
 mod sessions;
 mod shared;
 mod shared_storm;
+mod simulated;
+mod simulation;
 mod storm;
 mod subscribing;
 mod wills;

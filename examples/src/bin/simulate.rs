@@ -1,0 +1,105 @@
+//! Plays simulated worlds: a broker with its clients, judged by a naive reference of it.
+//!
+//! ```console
+//! $ cargo run --release --bin simulate -- --seed 7 --clients 8 --steps 300 --faults all
+//! $ cargo run --release --bin simulate -- --seed 0 --worlds 100000 --clients 8 --steps 300
+//! ```
+//!
+//! The same seed always gives the same run. What goes wrong is told with its seed, as a test of as few steps as lead to it.
+use clap::Parser;
+use simulation::{Faults, Options};
+use std::process::ExitCode;
+use std::time::Instant;
+
+#[path = "../../../mqtt-broker-core/tests/world/simulation/mod.rs"]
+#[allow(unreachable_pub)]
+mod simulation;
+
+#[derive(Parser)]
+#[command(about = "Plays simulated worlds: a broker with its clients, judged by a naive reference of it.")]
+struct Arguments {
+    /// The first world.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// How many worlds, each with the next seed.
+    #[arg(long, default_value_t = 1)]
+    worlds: u64,
+    /// At most so many clients: each world has 2 or more.
+    #[arg(long, default_value_t = 8)]
+    clients: usize,
+    /// What happens in each.
+    #[arg(long, default_value_t = 300)]
+    steps: usize,
+    /// What goes wrong: `none`, `all`, or some of `links`, `rules`, `policy`, with commas between them.
+    #[arg(long, default_value = "all", value_parser = faults)]
+    faults: Faults,
+    /// Time passes in minutes, not in seconds.
+    #[arg(long)]
+    day: bool,
+    /// Prints all that happens in a world that goes wrong.
+    #[arg(long)]
+    tell: bool,
+    /// How many worlds are played at once.
+    #[arg(long, default_value_t = 1)]
+    threads: u64,
+}
+
+fn faults(text: &str) -> Result<Faults, String> {
+    Faults::named(text).ok_or_else(|| format!("no such faults: {text}"))
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    simulation::be_quiet();
+    let begin = Instant::now();
+    let threads = arguments.threads.max(1);
+    let (mut trace, mut failed) = (0, false);
+    std::thread::scope(|scope| {
+        let arguments = &arguments;
+        let all: Vec<_> =
+            (0..threads).map(|first| scope.spawn(move || play_share(arguments, first, threads))).collect();
+        for thread in all {
+            match thread.join() {
+                Ok(Some(part)) => trace ^= part,
+                Ok(None) | Err(_) => failed = true,
+            }
+        }
+    });
+    if failed {
+        return ExitCode::FAILURE;
+    }
+    println!(
+        "{} worlds from seed {}, trace {trace:016x}: nothing is wrong, after {:.1} s",
+        arguments.worlds,
+        arguments.seed,
+        begin.elapsed().as_secs_f64()
+    );
+    ExitCode::SUCCESS
+}
+
+/// Every `threads`th world; a hash of all of them, unless something was wrong.
+fn play_share(arguments: &Arguments, first: u64, threads: u64) -> Option<u64> {
+    let mut trace = 0;
+    let mut at = first;
+    while at < arguments.worlds {
+        let seed = arguments.seed + at;
+        let options = Options {
+            clients: arguments.clients,
+            steps: arguments.steps,
+            faults: arguments.faults,
+            day: arguments.day,
+        };
+        match simulation::run(seed, &options) {
+            Ok(part) => trace ^= part.rotate_left((seed % 64) as u32),
+            Err(failure) => {
+                if arguments.tell {
+                    failure.tell();
+                }
+                println!("{}", failure.story());
+                return None;
+            }
+        }
+        at += threads;
+    }
+    Some(trace)
+}
