@@ -70,3 +70,22 @@ fn a_rate_of_a_listener_holds_for_its_clients_alone() {
         assert_eq!(client.packet(), [0xD0, 0]);
     }
 }
+
+#[test]
+fn sessions_of_a_listener_that_stores_nothing_end_with_the_process() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("listeners-durable");
+    let _ = std::fs::remove_dir_all(&folder);
+    let listen = "[[listen]]\naddress = \"127.0.0.1:0\"\n";
+    let text = format!("data = \"listeners-durable\"\n{listen}\n{listen}durability = \"none\"\n");
+    let config = file("listeners-durable.toml", &text);
+    for session_present in [[0, 0], [1, 0]] {
+        let (_broker, listeners) = Program::serve_many::<2>(BROKER, &["--config", config.to_str().unwrap()]);
+        for ((address, name), present) in listeners.into_iter().zip(["kept", "lost"]).zip(session_present) {
+            let mut connect = connect(4, name, None);
+            connect[9] = 0; // its session is to go on
+            let mut client = Client::open(address);
+            assert_eq!(client.send(&connect).packet(), [0x20, 2, present, 0], "{name}");
+            assert_eq!(client.send(&subscribe("t")).packet(), [0x90, 3, 0, 1, 0]);
+        }
+    }
+}

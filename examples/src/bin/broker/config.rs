@@ -5,15 +5,19 @@ mod limits;
 mod listeners;
 
 use crate::Failure;
+use crate::logging::LogFormat;
+use crate::trace::{Subject, Traces};
 pub(crate) use hook::{Hook, HookEvent};
 use limits::{Flaps, Limits, Offer};
 use listeners::Listen;
 pub(crate) use listeners::{Address, Listener};
 use mqtt_broker_core::{Config, Durability};
+use mqtt_topic::{TopicFilter, TopicFilterBuf};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// What the program was asked to do.
@@ -37,6 +41,12 @@ pub(crate) struct Settings {
     durability: Option<HowDurable>,
     /// What is logged.
     pub(crate) log_level: tracing::Level,
+    /// For whom it is written.
+    pub(crate) log_format: LogFormat,
+    /// Clients that are followed in the log.
+    pub(crate) trace_clients: Vec<String>,
+    /// Topics that are.
+    pub(crate) trace_topics: Vec<TraceTopic>,
     /// Everything the broker itself decides by.
     pub(crate) core: Config,
 }
@@ -142,6 +152,19 @@ impl Settings {
         listener.acl_file.as_deref().or(self.acl_file.as_deref())
     }
 
+    /// Who and what is followed in the log from the start.
+    pub(crate) fn traces(&self) -> Result<Traces, Failure> {
+        let clients = self.trace_clients.iter().cloned().map(Subject::Client);
+        let topics = self.trace_topics.iter().map(|TraceTopic(filter)| Subject::Topic(filter.clone()));
+        let mut traces = Traces::default();
+        for subject in clients.chain(topics) {
+            if !traces.add(subject.clone(), None) {
+                return Err(Failure::Usage(format!("{subject} cannot be followed: too many others are")));
+            }
+        }
+        Ok(traces)
+    }
+
     /// Whether the hook says who comes in by `listener`: then passwords and anonymous clients are its affair.
     pub(crate) fn hook_admits(&self, listener: &Listener) -> bool {
         listener.asks_hook() && self.hook.as_ref().is_some_and(|hook| hook.events.contains(&HookEvent::Connect))
@@ -198,6 +221,9 @@ struct File {
     data: Option<PathBuf>,
     durability: Option<HowDurable>,
     log_level: LogLevel,
+    log_format: LogFormat,
+    trace_clients: Vec<String>,
+    trace_topics: Vec<TraceTopic>,
     sys_interval_s: Option<NonZeroU32>,
     flapping: Option<Flaps>,
     limits: Limits,
@@ -216,6 +242,9 @@ impl Default for File {
             data: None,
             durability: None,
             log_level: LogLevel::Info,
+            log_format: LogFormat::Text,
+            trace_clients: Vec::new(),
+            trace_topics: Vec::new(),
             sys_interval_s: None,
             flapping: None,
             limits: Limits::default(),
@@ -241,6 +270,9 @@ impl File {
             data: self.data,
             durability: self.durability,
             log_level: self.log_level.into(),
+            log_format: self.log_format,
+            trace_clients: self.trace_clients,
+            trace_topics: self.trace_topics,
             core,
         };
         settings.tell_core_of_listeners();
@@ -250,7 +282,7 @@ impl File {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum HowDurable {
+pub(super) enum HowDurable {
     None,
     Buffered,
     Synced,
@@ -263,6 +295,26 @@ impl From<HowDurable> for Durability {
             HowDurable::Buffered => Self::Buffered,
             HowDurable::Synced => Self::Synced,
         }
+    }
+}
+
+/// A topic filter to be followed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct TraceTopic(TopicFilterBuf);
+
+impl FromStr for TraceTopic {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let filter = TopicFilter::new(text).map_err(|error| format!("`{text}` is no topic filter: {error}"))?;
+        Ok(Self(filter.into()))
+    }
+}
+
+impl TryFrom<String> for TraceTopic {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 
@@ -416,6 +468,7 @@ mod tests {
             ("data = \"d\"\ndurability = \"none\"", Some(Durability::None)),
             ("durability = \"none\"", Some(Durability::None)),
             ("durability = \"synced\"", None),
+            ("[[listen]]\naddress = \"127.0.0.1:1\"\ndurability = \"buffered\"", None),
         ];
         for (text, expected) in rows {
             let mut settings = Settings::parse(text).unwrap();
@@ -478,6 +531,8 @@ mod tests {
             ),
             ("[hook]\nurl = \"http://h/\"\ntimeout_s = 1", "line 3: `timeout_s = 1`: unknown key `timeout_s`"),
             ("[hook]\nurl = \"http://h/\"\nthreads = 0", "line 3: `threads = 0`: invalid value: integer `0`"),
+            ("trace_topics = [\"a#\"]", "line 1: `trace_topics = [\"a#\"]`: `a#` is no topic filter"),
+            ("log_format = \"xml\"", "line 1: `log_format = \"xml\"`: unknown variant `xml`"),
             ("listen = []", "line 1: `listen = []`: nowhere to listen"),
             ("[[listen]]\nallow_anonymous = true", "line 1: `[[listen]]`: missing key `address`"),
             ("[offer]\nmax_qos = 3", "line 2: `max_qos = 3`: `3` is no QoS"),

@@ -5,12 +5,13 @@
 //! that may hold more stays in a list of ours, and has its next read after everybody else had theirs.
 
 mod keeping;
+mod observe;
 mod reading;
 mod reload;
 mod writing;
 
 use crate::Failure;
-use crate::admin::{Counters, Question};
+use crate::admin::Question;
 use crate::auth::Verdict;
 use crate::config::{Address, Listener};
 use crate::connections::{Connection, Connections, Phase};
@@ -19,10 +20,11 @@ use crate::listeners::{Accepted, Listeners};
 use crate::logging;
 use crate::signals::Signals;
 use crate::store::Keeper;
+use crate::trace::Traces;
 use crate::transport::Transport;
 use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
-use mqtt_broker_core::{Broker, ConnectionId, Instant, OpenError, Peer, Read as ReadState, Ready};
+use mqtt_broker_core::{Broker, ConnectionId, EventMask, Instant, OpenError, Peer, Read as ReadState, Ready};
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -90,6 +92,16 @@ pub(crate) struct Others {
     pub(crate) keeper: Option<Keeper>,
 }
 
+/// What the configuration has for the loop.
+pub(crate) struct Manner {
+    /// The largest packet a client may send, by number of its listener, bytes.
+    pub(crate) packet_sizes: Vec<usize>,
+    /// Who and what is followed from the start.
+    pub(crate) traces: Traces,
+    /// What the broker reports while nobody is followed.
+    pub(crate) events: EventMask,
+}
+
 /// The loop with all it holds.
 pub(crate) struct EventLoop {
     poll: Poll,
@@ -116,12 +128,19 @@ pub(crate) struct EventLoop {
     transport_errors: u64,
     /// The largest packet a client may send, by number of its listener, bytes.
     packet_sizes: Vec<usize>,
+    /// Who and what is followed.
+    traces: Traces,
+    /// What the broker reports while nobody is.
+    events: EventMask,
+    /// Events that were too many to be reported, as far as that was said.
+    events_lost: u64,
 }
 
 impl EventLoop {
     /// A loop around `broker`.
-    pub(crate) fn new(watch: Watch, broker: Broker<Gate>, asked: Others, packet_sizes: Vec<usize>) -> Self {
-        Self {
+    pub(crate) fn new(watch: Watch, broker: Broker<Gate>, asked: Others, manner: Manner) -> Self {
+        let Manner { packet_sizes, traces, events } = manner;
+        let mut new = Self {
             first_connection: FIRST + watch.listeners.len(),
             poll: watch.poll,
             listeners: watch.listeners,
@@ -138,7 +157,12 @@ impl EventLoop {
             full: false,
             transport_errors: 0,
             packet_sizes,
-        }
+            traces,
+            events,
+            events_lost: 0,
+        };
+        new.broker.set_events(new.traces.mask(new.events));
+        new
     }
 
     /// Serves until a signal has ended it and everybody has been told.
@@ -179,7 +203,8 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let ending = self.ending.front().map(|(by, _)| *by);
-        let deadlines = [self.broker.poll_timeout(), self.listeners.poll_timeout(), ending, self.stop_by];
+        let traces = self.traces.poll_timeout();
+        let deadlines = [self.broker.poll_timeout(), self.listeners.poll_timeout(), ending, traces, self.stop_by];
         deadlines.into_iter().flatten().min().map(|at| at.since(self.now()))
     }
 
@@ -195,6 +220,7 @@ impl EventLoop {
             self.broker.handle_timeout(now);
         }
         self.end_overdue(now);
+        self.end_traces(now);
         self.keep(now);
         self.take_ready(now);
         self.write(now);
@@ -224,24 +250,6 @@ impl EventLoop {
                 }
             }
         }
-    }
-
-    /// Takes what other threads have for it.
-    fn hear(&mut self, now: Instant) {
-        for verdict in self.asked.verdicts.iter().flat_map(Receiver::try_iter) {
-            let ticket = verdict.ticket;
-            let decision = self.broker.policy().confirm(verdict);
-            self.broker.resume(now, ticket, decision);
-        }
-        for question in self.asked.questions.iter().flat_map(Receiver::try_iter) {
-            let tallies = self.broker.policy().tallies();
-            let decisions = tallies.map(|(by, tally)| (by, tally.read())).collect();
-            let store = self.asked.keeper.as_ref().map(|keeper| keeper.failure().map(Into::into));
-            let accept_failures = self.listeners.failures();
-            let (stats, transport_errors) = (self.broker.stats(), self.transport_errors);
-            question.answer(Counters { stats, transport_errors, accept_failures, decisions, store });
-        }
-        self.hear_of_the_store(now);
     }
 
     /// Begins the end: nobody new, and everybody is told.
@@ -320,25 +328,6 @@ impl EventLoop {
             }
             if transmit {
                 self.enqueue_write(id);
-            }
-        }
-    }
-
-    fn report(&mut self) {
-        use mqtt_broker_core::Event::{Connected, Disconnected, Refused};
-        while let Some(event) = self.broker.poll_event() {
-            let peer = match &event {
-                Connected { connection, .. } | Refused { connection, .. } | Disconnected { connection, .. } => {
-                    self.connections.get(*connection)
-                }
-                _ => None,
-            };
-            logging::report(&event, peer.and_then(|connection| connection.peer));
-            if let Connected { connection, .. } = event
-                && let Some(connection) = self.connections.get_mut(connection)
-            {
-                let packet_size = self.packet_sizes.get(connection.listener);
-                connection.transport.trust(packet_size.copied().unwrap_or_default());
             }
         }
     }

@@ -1,59 +1,98 @@
-//! What a person reads on standard error: one line per event.
+//! What is logged on standard error: a line for each event, for people, or as JSON for programs.
+//!
+//! In the text there is the message alone; in JSON its parts have names as well. No password and no payload comes here.
 
 use mqtt_broker_core::{Cause, Event};
-use mqtt_codec::{ReasonCode, Version};
+use mqtt_codec::ReasonCode;
 use mqtt_session::ProtocolErrorKind;
+use serde::Deserialize;
 use std::fmt;
 use std::net::SocketAddr;
-use tracing::{debug, info};
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, debug, info};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::{format, layer};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
-/// Starts logging, from `level` on.
-pub(crate) fn start(level: tracing::Level) {
+/// For whom log lines are written.
+#[derive(Clone, Copy, Debug, Default, Deserialize, clap::ValueEnum, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: an object for each line.
+    Json,
+}
+
+/// Starts logging, from `level` on. What is followed is always logged: somebody has asked for it.
+pub(crate) fn start(level: Level, format: LogFormat) {
+    let targets = Targets::new().with_default(level).with_target("trace", LevelFilter::INFO);
+    let registry = tracing_subscriber::registry().with(targets);
     // refused only if there is a subscriber already, and then that one serves
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(false)
-        .try_init();
+    let _ = match format {
+        LogFormat::Text => {
+            let message = format::debug_fn(|writer, field, value| match field.name() {
+                "message" => write!(writer, "{value:?}"),
+                _ => Ok(()),
+            });
+            let lines = layer().with_writer(std::io::stderr).with_target(false).with_ansi(false).fmt_fields(message);
+            registry.with(lines).try_init()
+        }
+        LogFormat::Json => {
+            let lines = layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
+            registry.with(lines.with_writer(std::io::stderr).with_target(false)).try_init()
+        }
+    };
 }
 
 /// Logs an event. `peer` is where its connection comes from, if it has one.
 ///
 /// Client identifiers and filters are the clients' own words: they are logged escaped.
 pub(crate) fn report(event: &Event, peer: Option<SocketAddr>) {
-    let peer = Peer(peer);
+    let (from, peer) = (Peer(peer), peer.map(tracing::field::display));
     match event {
         Event::Connected { client, version, session_present, .. } => {
             let session = if *session_present { "its session goes on" } else { "a new session" };
-            info!("{peer} connected as {:?}, MQTT {}, {session}", client.as_str(), name(*version));
+            let (client, version) = (client.as_str(), version.to_string());
+            info!(
+                event = "connected",
+                peer, client, version, session_present, "{from} connected as {client:?}, MQTT {version}, {session}"
+            );
         }
-        Event::Refused { cause, .. } => info!("{peer} refused: {}", Why(*cause)),
+        Event::Refused { cause, .. } => info!(event = "refused", peer, "{from} refused: {}", Why(*cause)),
         Event::Disconnected { client, cause, .. } => {
-            info!("{peer} disconnected, {:?}: {}", client.as_str(), Why(*cause))
+            let client = client.as_str();
+            info!(event = "disconnected", peer, client, "{from} disconnected, {client:?}: {}", Why(*cause));
         }
-        Event::SessionEnded { client } => debug!("the session of {:?} ended", client.as_str()),
+        Event::SessionEnded { client } => {
+            let client = client.as_str();
+            debug!(event = "session_ended", client, "the session of {client:?} ended");
+        }
         Event::Subscribed { client, filter } => {
-            debug!("{:?} subscribed to {filter:?}", client.as_str())
+            let (client, filter) = (client.as_str(), filter.as_filter().as_str());
+            debug!(event = "subscribed", client, filter, "{client:?} subscribed to {filter:?}");
         }
         Event::Unsubscribed { client, filter } => {
-            debug!("{:?} unsubscribed from {filter:?}", client.as_str())
+            let (client, filter) = (client.as_str(), filter.as_filter().as_str());
+            debug!(event = "unsubscribed", client, filter, "{client:?} unsubscribed from {filter:?}");
         }
         Event::WillPublished { client } => {
-            debug!("the will of {:?} was published", client.as_str())
+            let client = client.as_str();
+            debug!(event = "will_published", client, "the will of {client:?} was published");
         }
         Event::Dropped { client, why } => {
-            debug!("a message was dropped, {:?}: {why:?}", client.as_ref().map(|client| client.as_str()))
+            let client = client.as_ref().map(|client| client.as_str());
+            debug!(event = "dropped", client, "a message was dropped, {client:?}: {why:?}");
+        }
+        // a trace is on, and logs those it is about
+        Event::Published { .. } | Event::Delivered { .. } | Event::Acked { .. } => {}
+        Event::Limited { client, limit, .. } => {
+            let client = client.as_ref().map(|client| client.as_str());
+            debug!(event = "limited", client, "a limit was met, {client:?}: {limit:?}");
         }
         other => debug!("{other:?}"),
-    }
-}
-
-fn name(version: Version) -> &'static str {
-    match version {
-        Version::V31 => "3.1",
-        Version::V311 => "3.1.1",
-        Version::V5 => "5.0",
     }
 }
 

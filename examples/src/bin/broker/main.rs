@@ -15,13 +15,15 @@ mod passwords;
 mod proxy;
 mod signals;
 mod store;
+mod trace;
 mod transport;
 
 use auth::Answers;
 use clap::{Parser, Subcommand};
-use config::{Address, Listener, Settings};
-use event_loop::{EventLoop, Others, Watch, epoch};
+use config::{Address, Listener, Settings, TraceTopic};
+use event_loop::{EventLoop, Manner, Others, Watch, epoch};
 use gate::Gate;
+use logging::LogFormat;
 use mqtt_broker_core::store::Unrestored;
 use mqtt_broker_core::{Broker, Instant};
 use mqtt_topic::HashSeed;
@@ -60,6 +62,15 @@ struct Flags {
     /// Log more, dropped messages included
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
+    /// How to log: text for people, or JSON
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// Follow a client in the log, message by message (its topics, not its payloads); repeatable
+    #[arg(long, value_name = "CLIENT_ID")]
+    trace_client: Vec<String>,
+    /// Follow what is published, delivered and subscribed to under a topic filter; repeatable
+    #[arg(long, value_name = "FILTER")]
+    trace_topic: Vec<TraceTopic>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -115,7 +126,7 @@ fn main() -> ExitCode {
 
 fn serve(flags: &Flags) -> Result<(), Failure> {
     let settings = settings(flags)?;
-    logging::start(settings.log_level);
+    logging::start(settings.log_level, settings.log_format);
 
     let mut watch = Watch::new()?;
     let (answers, verdicts) = Answers::new(watch.waker());
@@ -128,7 +139,8 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
     }
     warn_about_doors(&settings, &bound);
     let waker = watch.waker();
-    let packet_sizes = settings.packet_sizes();
+    let traces = settings.traces()?;
+    let manner = Manner { packet_sizes: settings.packet_sizes(), traces, events: settings.core.events };
     let mut broker =
         Broker::new(settings.core, gate, HashSeed::random()).map_err(|error| Failure::Usage(error.to_string()))?;
 
@@ -149,7 +161,7 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
         info!("administration at http://{address}");
         asked.questions = Some(questions);
     }
-    EventLoop::new(watch, broker, asked, packet_sizes).run()
+    EventLoop::new(watch, broker, asked, manner).run()
 }
 
 /// Takes back what an earlier process had stored. What is damaged is told, and stays where it is.
@@ -185,6 +197,9 @@ fn settings(flags: &Flags) -> Result<Settings, Failure> {
         settings.data = Some(folder.clone());
     }
     settings.settle_durability()?;
+    settings.log_format = flags.log_format.unwrap_or(settings.log_format);
+    settings.trace_clients.extend(flags.trace_client.iter().cloned());
+    settings.trace_topics.extend(flags.trace_topic.iter().cloned());
     match (flags.quiet, flags.verbose) {
         (true, _) => settings.log_level = tracing::Level::WARN,
         (_, true) => settings.log_level = tracing::Level::DEBUG,

@@ -1,5 +1,6 @@
 //! The key `listen`: where to listen, and what is different for those who come in there.
 
+use super::HowDurable;
 use super::limits::{HighestQos, Served, seconds};
 use crate::transport::TlsFiles;
 use mqtt_broker_core::session::ServerConfig;
@@ -57,6 +58,7 @@ pub(crate) struct Listener {
     wildcard_subscriptions: Option<bool>,
     subscription_identifiers: Option<bool>,
     shared_subscriptions: Option<bool>,
+    durability: Option<HowDurable>,
 }
 
 impl Listener {
@@ -85,7 +87,9 @@ impl Listener {
             bytes: of_clients[1].or(everywhere.client_rates.bytes),
         });
         own.publish_rates = PublishRates { messages: of_all[0], bytes: of_all[1] };
+        own.durability = self.durability.map(Into::into);
         let is_different = own.versions.is_some()
+            || own.durability.is_some()
             || own.server.is_some()
             || own.max_connections.is_some()
             || own.connection_rate.is_some()
