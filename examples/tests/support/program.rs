@@ -41,14 +41,20 @@ impl Program {
     /// Starts a program that listens, and waits until it says where, in its own words.
     pub fn serve_at(path: &str, arguments: &[&str]) -> (Self, String) {
         let mut program = Self::start(path, arguments);
-        let mut stdout = BufReader::new(program.0.stdout.take().unwrap());
+        let place = program.place();
+        (program, place)
+    }
+
+    /// Waits until a program says where it listens, in its own words.
+    pub fn place(&mut self) -> String {
+        let mut stdout = BufReader::new(self.0.stdout.take().unwrap());
         let line = within(move || {
             let mut line = String::new();
             stdout.read_line(&mut line).map(|_| line)
         });
         let line = line.unwrap();
-        let place = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}: {}", said(&mut program)));
-        (program, place.trim_end().to_owned())
+        let place = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}: {}", said(self)));
+        place.trim_end().to_owned()
     }
 
     /// Starts a program that listens at several addresses, and waits until it has said them all.

@@ -24,6 +24,7 @@ use config::{Address, Listener, Settings, TraceTopic};
 use event_loop::{EventLoop, Manner, Others, Watch, epoch};
 use gate::Gate;
 use logging::LogFormat;
+use mio::Waker;
 use mqtt_broker_core::store::Unrestored;
 use mqtt_broker_core::{Broker, Instant};
 use mqtt_topic::HashSeed;
@@ -131,50 +132,45 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
     let mut watch = Watch::new()?;
     let (answers, verdicts) = Answers::new(watch.waker());
     let disk = settings.data.as_deref().map(|folder| Disk::open(folder, true)).transpose();
-    let mut disk = disk.map_err(|error| Failure::Runtime(error.to_string()))?;
+    let disk = disk.map_err(|error| Failure::Runtime(error.to_string()))?;
     let gate = Gate::open(&settings, &answers, disk.as_ref().map(Disk::reader))?;
     let mut bound = Vec::new();
     for listener in &settings.listeners {
         bound.push(watch.listen(listener)?);
     }
     warn_about_doors(&settings, &bound);
+
     let waker = watch.waker();
     let traces = settings.traces()?;
     let manner = Manner { packet_sizes: settings.packet_sizes(), traces, events: settings.core.events };
     let mut broker =
         Broker::new(settings.core, gate, HashSeed::random()).map_err(|error| Failure::Usage(error.to_string()))?;
 
-    if let Some(disk) = &mut disk {
-        restore(&mut broker, disk)?;
-    }
-    let mut asked = Others { verdicts: Some(verdicts), questions: None, keeper: None };
-    if let Some(disk) = disk {
-        let waker = Arc::clone(&waker);
-        // a loop that cannot be woken has ended
-        let keeper = Keeper::start(disk, move || drop(waker.wake()));
-        asked.keeper = Some(keeper.map_err(|error| Failure::Runtime(format!("cannot start a thread: {error}")))?);
-    }
-
-    announce(&settings.listeners, &bound);
+    let keeper = disk.map(|disk| restore(&mut broker, disk, Arc::clone(&waker))).transpose()?;
+    let mut asked = Others { verdicts: Some(verdicts), questions: None, keeper };
     if let Some(admin) = &settings.admin {
         let (address, questions) = admin::start(admin, waker)?;
         info!("administration at http://{address}");
         asked.questions = Some(questions);
     }
+    announce(&settings.listeners, &bound);
     EventLoop::new(watch, broker, asked, manner).run()
 }
 
-/// Takes back what an earlier process had stored. What is damaged is told, and stays where it is.
-fn restore(broker: &mut Broker<Gate>, disk: &mut Disk) -> Result<(), Failure> {
+/// Takes back what an earlier process had stored, and begins to store. What is damaged is told, and stays where it is.
+fn restore(broker: &mut Broker<Gate>, mut disk: Disk, waker: Arc<Waker>) -> Result<Keeper, Failure> {
     let (now, started) = (Instant::ZERO, std::time::Instant::now());
-    let lost = store::restore(broker, disk, now, epoch(now)).map_err(|error| Failure::Runtime(error.to_string()))?;
+    let lost =
+        store::restore(broker, &mut disk, now, epoch(now)).map_err(|error| Failure::Runtime(error.to_string()))?;
     for Unrestored { key, error, .. } in lost {
         warn!("not restored, {:?} {:?}: {error}", key.table, String::from_utf8_lossy(&key.name));
     }
     let stats = broker.stats();
     let (sessions, retained, took) = (stats.sessions, stats.retained, started.elapsed());
     info!("restored: {sessions} sessions, {retained} retained messages, in {} ms", took.as_millis());
-    Ok(())
+    // a loop that cannot be woken has ended
+    let keeper = Keeper::start(disk, move || drop(waker.wake()));
+    keeper.map_err(|error| Failure::Runtime(format!("cannot start the thread of the store: {error}")))
 }
 
 /// The settings of the configuration file with what the flags say instead.
