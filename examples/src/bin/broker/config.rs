@@ -438,6 +438,14 @@ mod tests {
     }
 
     #[test]
+    fn the_file_for_a_deployment_is_understood() {
+        let settings = Settings::parse(include_str!("../../../deploy/broker.toml")).unwrap();
+        assert!(
+            settings.listeners.iter().all(|listener| listener.tls.is_some() && !settings.lets_anybody_in(listener))
+        );
+    }
+
+    #[test]
     fn the_documented_defaults_are_the_defaults() {
         let mut settings = Settings::parse(&with_defaults_written_out()).unwrap();
         // these have no default that could be written: the examples stand for them

@@ -10,6 +10,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, debug, info};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::{format, layer};
 use tracing_subscriber::layer::SubscriberExt;
@@ -26,8 +27,14 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Starts logging, from `level` on. What is followed is always logged: somebody has asked for it.
-pub(crate) fn start(level: Level, format: LogFormat) {
+/// Lines that may wait to be written. Whoever reads too slowly misses lines; the loop never waits.
+const WAITING: usize = 8192;
+
+/// Starts logging, from `level` on. What is followed is always logged: somebody has asked for it. What waits to be written is written
+/// when the answer is dropped.
+pub(crate) fn start(level: Level, format: LogFormat) -> WorkerGuard {
+    let writer = NonBlockingBuilder::default().buffered_lines_limit(WAITING).lossy(true).thread_name("log");
+    let (writer, guard) = writer.finish(std::io::stderr());
     let targets = Targets::new().with_default(level).with_target("trace", LevelFilter::INFO);
     let registry = tracing_subscriber::registry().with(targets);
     // refused only if there is a subscriber already, and then that one serves
@@ -37,14 +44,15 @@ pub(crate) fn start(level: Level, format: LogFormat) {
                 "message" => write!(writer, "{value:?}"),
                 _ => Ok(()),
             });
-            let lines = layer().with_writer(std::io::stderr).with_target(false).with_ansi(false).fmt_fields(message);
+            let lines = layer().with_writer(writer).with_target(false).with_ansi(false).fmt_fields(message);
             registry.with(lines).try_init()
         }
         LogFormat::Json => {
             let lines = layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
-            registry.with(lines.with_writer(std::io::stderr).with_target(false)).try_init()
+            registry.with(lines.with_writer(writer).with_target(false)).try_init()
         }
     };
+    guard
 }
 
 /// Logs an event. `peer` is where its connection comes from, if it has one.

@@ -127,7 +127,7 @@ fn main() -> ExitCode {
 
 fn serve(flags: &Flags) -> Result<(), Failure> {
     let settings = settings(flags)?;
-    logging::start(settings.log_level, settings.log_format);
+    let _written_at_the_end = logging::start(settings.log_level, settings.log_format);
 
     let mut watch = Watch::new()?;
     let (answers, verdicts) = Answers::new(watch.waker());
