@@ -39,6 +39,7 @@ fn crosses(from: SocketAddr, sent: &str, to: SocketAddr, heard: &str, qos: u8) {
 
 #[test]
 fn messages_cross_both_ways_under_their_prefixes_to_every_kind_of_broker() {
+    // v4 [MQTT-7.0.0-1]: a client of any server, and a server of any client
     let (over_tls, authority) = Broker::over("TLS");
     let authority = authority.to_str().unwrap().to_owned();
     let remotes = [(Some(Broker::start()), None), (Some(over_tls), Some(authority)), (Broker::mosquitto(), None)];

@@ -55,6 +55,19 @@ fn a_full_listener_leaves_the_others_room() {
 }
 
 #[test]
+fn who_never_says_connect_is_closed_in_the_time_of_its_listener() {
+    // [X5-CON-8] [X311-CON-1] S18
+    let (_broker, [all, hasty]) = broker("listeners-timeout", "connect_timeout_s = 1");
+    let mut patient = Client::open(all);
+    let mut idle = Client::open(hasty);
+    let mut slow = Client::open(hasty);
+    let connect = connect(4, "c", None);
+    slow.send(&connect[..5]);
+    assert!(idle.is_closed() && slow.is_closed());
+    assert_eq!(patient.send(&connect).packet(), ACCEPTED);
+}
+
+#[test]
 fn a_rate_of_a_listener_holds_for_its_clients_alone() {
     let (_broker, [all, slow]) =
         broker("listeners-rate", "client_messages_per_s = 1\n\n[limits]\nover_rate = \"drop\"");

@@ -95,7 +95,7 @@ fn each_client_finds_its_way_over_tls_and_websocket() {
 
 #[test]
 fn each_client_receives_what_it_publishes_at_every_qos() {
-    // over TCP: v5 [MQTT-4.2.0-1] v4 [MQTT-7.1.1-1] [MQTT-7.1.2-1]
+    // over TCP: v5 [MQTT-4.2.0-1] v4 [MQTT-7.1.1-1] [MQTT-7.1.2-1]. v4 [MQTT-7.0.0-2]: clients of others, and all defaults
     let broker = Broker::start();
     rows(&everyone(), |row| {
         let topic = row.topic("echo");

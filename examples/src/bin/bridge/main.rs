@@ -12,6 +12,8 @@
 //!   comes twice. Names must differ; a client that forges a mark harms its own message alone.
 //! - **Loops (3.1.1)** have no marks: a topic that would go out and come in again is refused at the start, and rings are not ended.
 //!
+//! It is a client and a server, and as each what the library is: v4 [MQTT-7.0.0-1].
+//!
 //! The retained flag crosses as published. Everybody may do everything at our broker, so it listens on loopback.
 
 mod link;
