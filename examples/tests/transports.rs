@@ -218,6 +218,22 @@ fn a_frame_too_large_for_a_stranger_is_refused_at_its_header() {
 }
 
 #[test]
+fn what_comes_behind_a_refusal_is_thrown_away_unread() {
+    // S15: the WebSocket is broken by then, and must not be asked again
+    let (_broker, address) = websocket_broker("ws-behind");
+    let mut client = Client(Frames::open(stream(address), "mqtt"));
+    let header = [0x82, 0xFF, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0];
+    client.0.websocket.get_mut().write_all(&[&header[..], &[0x10; 50_000]].concat()).unwrap();
+    assert!(client.is_closed());
+    // the broker closes when the client does, and serves the others
+    drop(client);
+    for _ in 0..2 {
+        let mut bystander = Client(Frames::open(stream(address), "mqtt"));
+        assert_eq!(bystander.send(&connect(4, "c", None)).packet(), ACCEPTED);
+    }
+}
+
+#[test]
 fn a_ping_of_the_websocket_is_answered() {
     let (_broker, address) = websocket_broker("ws-ping");
     let mut client = Client(Frames::open(stream(address), "mqtt"));

@@ -2,12 +2,14 @@
 
 use crate::carriers::Authority;
 use crate::program::{Client, PATIENCE, Program, connect, stream, string, subscribe};
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
@@ -46,7 +48,26 @@ pub struct Trial {
     pub unix: PathBuf,
     admin: SocketAddr,
     stop: Sender<()>,
-    pair: JoinHandle<Served>,
+    pair: Option<JoinHandle<Served>>,
+    /// What the broker said last: for whoever has to find out why it said no more.
+    tail: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let ended = self.program.0.try_wait();
+            eprintln!("the broker: {ended:?}, its last words: {:#?}", self.tail.lock().unwrap());
+        }
+    }
+}
+
+fn keep(tail: &Mutex<VecDeque<String>>, line: String) {
+    let mut tail = tail.lock().unwrap();
+    if tail.len() == 40 {
+        tail.pop_front();
+    }
+    tail.push_back(line);
 }
 
 /// How the good pair fared.
@@ -90,11 +111,13 @@ impl Trial {
         let mut log = BufReader::new(program.0.stderr.take().unwrap()).lines();
         let at = |line: String| Some(line.split_once("administration at http://")?.1.parse().unwrap());
         let admin = log.find_map(|line| at(line.unwrap())).unwrap();
-        spawn(move || log.for_each(drop)); // whoever reads the log goes on reading
+        let tail = Arc::new(Mutex::new(VecDeque::new()));
+        let kept = tail.clone();
+        spawn(move || log.map_while(Result::ok).for_each(|line| keep(&kept, line)));
         let (stop, stopped) = channel();
         let pair = Pair::join(tcp);
-        let pair = spawn(move || pair.talk(&stopped));
-        Self { program, authority, tcp, tls, websocket, secure_websocket, proxied, unix, admin, stop, pair }
+        let pair = Some(spawn(move || pair.talk(&stopped)));
+        Self { program, authority, tcp, tls, websocket, secure_websocket, proxied, unix, admin, stop, pair, tail }
     }
 
     /// A counter or gauge of `/metrics`, by its whole name.
@@ -128,13 +151,13 @@ impl Trial {
 
     /// Nobody is left but the pair, a newcomer is let in, the pair was served throughout, and the memory was within the budget;
     /// says how it went.
-    pub fn end(self, what: &str) {
+    pub fn end(mut self, what: &str) {
         self.wait_for("mqtt_connections", 2);
         let mut newcomer = Client::open(self.tcp);
         assert_eq!(newcomer.send(&connect(4, "newcomer", None)).packet(), [0x20, 2, 0, 0]);
         drop(newcomer);
         self.stop.send(()).unwrap();
-        let served = self.pair.join().expect("the good pair was not served");
+        let served = self.pair.take().unwrap().join().expect("the good pair was not served");
         let peak = peak_bytes(self.program.0.id());
         let mib = peak.map_or("not known".to_owned(), |peak| format!("{:.1} MiB", peak as f64 / f64::from(1 << 20)));
         let Served { messages, longest } = served;

@@ -4,7 +4,7 @@ use super::{BUFFER, EventLoop, LINGER};
 use crate::connections::Phase;
 use crate::{logging, proxy};
 use mqtt_broker_core::{ConnectionId, Instant, Peer};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use tracing::info;
 
 /// Bytes read in one turn. After them comes writing, so that output never waits for input to end.
@@ -35,11 +35,17 @@ impl EventLoop {
         if matches!(connection.phase, Phase::Paused | Phase::Flushing(_)) {
             return 0;
         }
-        if connection.proxied && !self.meet_proxy(now, id) {
+        let draining = matches!(connection.phase, Phase::Draining(_));
+        if connection.proxied && !draining && !self.meet_proxy(now, id) {
             return 0;
         }
         let Some(connection) = self.connections.get_mut(id) else { return 0 };
-        match connection.transport.read(&mut self.buffer) {
+        let read = match draining {
+            false => connection.transport.read(&mut self.buffer),
+            // what is thrown away need not be understood, and a layer that is broken must not be asked again
+            true => connection.transport.socket().read(&mut self.buffer),
+        };
+        match read {
             Ok(0) => {
                 // a client that only sends no more may still want the answers
                 let _ = self.write_one(now, id);
