@@ -141,8 +141,8 @@ fn what_comes_behind_a_connect_waits_for_the_password() {
 
 #[test]
 fn others_are_served_while_a_password_is_checked() {
-    // its hash takes a second or so to compute
-    let hash = "$argon2id$v=19$m=65536,t=20,p=1$c2FsdHNhbHQ$YWJjZGVmZ2hpamtsbW5vcA";
+    // its hash takes a while to compute
+    let hash = "$argon2id$v=19$m=65536,t=8,p=1$c2FsdHNhbHQ$YWJjZGVmZ2hpamtsbW5vcA";
     let path = file("passwords-slow", &format!("ada:{hash}\n"));
     let text = "listen = [\"127.0.0.1:0\"]\nallow_anonymous = true\npassword_file = \"passwords-slow\"\n";
     let config = file("slow.toml", text);
@@ -266,6 +266,25 @@ fn a_signal_tells_every_client_of_the_broker_on_tokio_and_ends_well() {
     assert!(client.is_closed());
     drop(client);
     assert_eq!(broker.outcome(), (0, String::new()));
+}
+
+#[test]
+#[cfg(unix)]
+fn descriptors_are_asked_for_and_too_few_are_told() {
+    // what the system gives at first, and what it gives at most
+    for (limits, told) in [("ulimit -S -n 20", false), ("ulimit -n 100", true)] {
+        let script = format!("{limits}; exec \"$0\" --config \"$1\"");
+        let config = file("descriptors.toml", "listen = [\"127.0.0.1:0\"]\n[limits]\nmax_connections = 50\n");
+        let (broker, address) = Program::serve("sh", &["-c", &script, BROKER, config.to_str().unwrap()]);
+        let mut clients: Vec<_> = (0..30).map(|_| Client::open(address)).collect();
+        for (number, client) in clients.iter_mut().enumerate() {
+            assert_eq!(client.send(&connect(4, &number.to_string(), None)).packet(), [0x20, 2, 0, 0]);
+        }
+        drop(clients);
+        broker.signal("TERM");
+        let (_, said) = broker.outcome();
+        assert_eq!(said.contains("allows 100 descriptors"), told, "{said}");
+    }
 }
 
 /// What all brokers do with bytes.

@@ -5,6 +5,8 @@
 #[path = "support/program.rs"]
 mod program;
 
+use argon2::password_hash::PasswordHasher;
+use argon2::{Algorithm, Argon2, Params};
 use program::*;
 use std::fs;
 use std::net::SocketAddr;
@@ -72,6 +74,28 @@ fn who_lost_the_account_or_its_password_is_disconnected_and_nobody_else() {
     assert_eq!(enter(address, "bob", "first").1, BAD_PASSWORD);
     assert_eq!(enter(address, "bob", "second").1, ACCEPTED);
     assert_eq!(enter(address, "eve", "first").1, BAD_PASSWORD);
+}
+
+#[test]
+fn a_password_that_was_right_when_the_file_changed_is_not_let_in() {
+    let folder = folder("reload-meanwhile");
+    // hashes that take a while to check, so that the file changes meanwhile
+    let slow = Params::new(65_536, 6, 1, None).unwrap();
+    let hash = |password: &[u8]| {
+        let argon = Argon2::new(Algorithm::Argon2id, argon2::Version::V0x13, slow.clone());
+        argon.hash_password(password).unwrap().to_string()
+    };
+    fs::write(folder.join("passwords"), format!("ada:{}\n", hash(b"first"))).unwrap();
+    let (broker, address, mut log) = broker(&folder, "listen = [\"127.0.0.1:0\"]\npassword_file = \"passwords\"\n");
+    let other = format!("ada:{}\n", hash(b"second"));
+    let mut ada = Client::open(address);
+    ada.send(&connect(4, "ada", Some(("ada", "first"))));
+    // the check has begun once the broker answers the next one, who shows no password
+    assert_eq!(Client::open(address).send(&connect(4, "next", None)).packet(), [0x20, 2, 0, 5]);
+    fs::write(folder.join("passwords"), other).unwrap();
+    broker.signal("HUP");
+    log.wait_for("was read again");
+    assert_eq!(ada.packet(), [0x20, 2, 0, 3], "she may try again");
 }
 
 #[test]

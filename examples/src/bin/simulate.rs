@@ -12,7 +12,6 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 #[path = "../../../mqtt-broker-core/tests/world/simulation/mod.rs"]
-#[allow(unreachable_pub)]
 mod simulation;
 
 #[derive(Parser)]

@@ -92,6 +92,10 @@ enum Command {
     },
 }
 
+/// Descriptors beside those of connections: listeners, files, pipes, those of the hook and the admin listener.
+#[cfg(unix)]
+const SPARE: usize = 64;
+
 /// Why the program does not start, or stops.
 pub(crate) enum Failure {
     /// What the user asked for cannot be done: a flag, a key, a line of a file. Exit code 2.
@@ -139,6 +143,7 @@ fn serve(flags: &Flags) -> Result<(), Failure> {
         bound.push(watch.listen(listener)?);
     }
     warn_about_doors(&settings, &bound);
+    make_room(settings.core.max_connections);
 
     let waker = watch.waker();
     let traces = settings.traces()?;
@@ -218,6 +223,22 @@ fn warn_about_doors(settings: &Settings, bound: &[Address]) {
         }
     }
 }
+
+/// Has the system allow a descriptor for each connection, as far as it does, and says if it does not.
+#[cfg(unix)]
+fn make_room(connections: usize) {
+    let wanted = connections.saturating_add(SPARE);
+    match rlimit::increase_nofile_limit(u64::try_from(wanted).unwrap_or(u64::MAX)) {
+        Ok(allowed) if usize::try_from(allowed).is_ok_and(|allowed| allowed < wanted) => {
+            warn!("the system allows {allowed} descriptors, too few for max_connections = {connections}");
+        }
+        Ok(_) => {}
+        Err(error) => warn!("how many descriptors the system allows is not known: {error}"),
+    }
+}
+
+#[cfg(not(unix))]
+fn make_room(_: usize) {}
 
 /// Says where the broker listens: for people on the log, for programs on standard output.
 fn announce(listeners: &[Listener], bound: &[Address]) {
