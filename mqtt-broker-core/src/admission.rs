@@ -300,7 +300,7 @@ impl<P: Policy> Core<P> {
         }
         let listener = self.connections.get(id).map_or(0, |conn| conn.peer.listener);
         let durability = self.durability_of(listener, &terms);
-        if durability != Durability::None && self.ledger.unstored() > self.config.max_unstored_bytes {
+        if durability != Durability::None && self.store_is_behind() {
             self.limited(Limit::Unstored, Some(&client_id), None);
             return Err(ReasonCode::SERVER_UNAVAILABLE);
         }

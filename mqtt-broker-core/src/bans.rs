@@ -54,10 +54,10 @@ impl Bans {
         self.expire(now);
         let ban = ban.canonical();
         let known = self.remove(&ban);
-        self.note(&ban);
         if !known && self.len() >= max {
             return Err(BansFull);
         }
+        self.note(&ban);
         if let Some(at) = until {
             self.ends.insert((at, ban.clone()));
         }

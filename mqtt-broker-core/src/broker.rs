@@ -179,7 +179,9 @@ impl<P: Policy> Broker<P> {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let (due, expiry) = (self.core.deadlines.first(), self.core.retained.next_expiry());
         let sweep = self.core.may_sweep().then_some(self.now);
-        [due, expiry, sweep].into_iter().flatten().min()
+        // what was restored and is due
+        let wills = (!self.core.wills_due.is_empty()).then_some(self.now);
+        [due, expiry, sweep, wills].into_iter().flatten().min()
     }
 
     /// The next connection with something for the host to do; each change is told once. Call until `None` after every `handle_*`,
@@ -242,6 +244,7 @@ impl<P: Policy> Broker<P> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn poll_store(&mut self, epoch: Epoch, batch: &mut Vec<StoreOp>) -> Option<StoreTicket> {
+        self.settle(self.now); // a will that is due is stored with what it does
         let ticket = self.core.poll_store(self.now, epoch, batch);
         self.settle(self.now);
         ticket

@@ -187,6 +187,7 @@ impl<P: Policy> Core<P> {
             Err(error) => self.close(now, id, Cause::Protocol(error)),
         }
         self.touch(now, id);
+        self.heed_store(now, id);
     }
 
     pub(crate) fn handle_decode_error(&mut self, now: Instant, id: Id, error: DecodeError) {

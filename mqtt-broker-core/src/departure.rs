@@ -1,10 +1,11 @@
 //! How connections and sessions end: goodbye, fault, loss, takeover, expiry, shutdown.
-use crate::clients::Home;
+use crate::clients::{Client, Home};
 use crate::connections::Phase;
 use crate::core_state::Core;
 use crate::deadlines::Due;
 use crate::event::Cause;
 use crate::slots::Id;
+use crate::wills::Will;
 use crate::{ConnectionId, Event, Policy, Refusal};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -175,11 +176,18 @@ impl<P: Policy> Core<P> {
     pub(crate) fn shutdown(&mut self, now: Instant, word: &Refusal) {
         self.shutting_down = true;
         let ids: Vec<Id> = self.connections.ids().collect();
-        // also of those that are away, where their sessions end with the broker
+        // also of those that are away, and those with a delay, where their sessions end with the broker
         let clients: Vec<Id> = self.clients.slots.ids().collect();
-        for client in clients {
-            if self.clients.slots.get(client).is_some_and(|client| client.recorded.is_none()) {
-                self.will_is_due(client.index);
+        for id in clients {
+            let at_once =
+                |client: &Client, will: &Will| client.recorded.is_none() || will.delay.min(client.expiry) == 0;
+            let client = self
+                .clients
+                .slots
+                .get(id)
+                .filter(|client| client.will.as_ref().is_some_and(|will| at_once(client, will)));
+            if client.is_some() {
+                self.will_is_due(id.index);
             }
         }
         self.publish_wills(now);

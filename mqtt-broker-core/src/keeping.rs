@@ -78,11 +78,11 @@ impl<P: Policy> Core<P> {
 impl<P: Policy> Core<P> {
     /// Appends what is to be stored to `batch`.
     pub(crate) fn poll_store(&mut self, now: Instant, epoch: Epoch, batch: &mut Vec<StoreOp>) -> Option<StoreTicket> {
+        self.ledger.epoch = epoch;
         self.bans.take_changed(&mut self.ledger);
         if !self.ledger.has_marks() {
             return None;
         }
-        self.ledger.epoch = epoch;
         let before = batch.len();
         // what ended comes first: its identifier may have a new session
         for client in core::mem::take(&mut self.ledger.ended) {
@@ -134,7 +134,9 @@ impl<P: Policy> Core<P> {
         if recorded.whole {
             put(head(), true);
             for filter in client.subscriptions() {
-                self.subscribed(index, client, filter.as_filter()).into_iter().for_each(|bytes| put(bytes, false));
+                self.subscribed(index, client, filter.as_filter(), recorded)
+                    .into_iter()
+                    .for_each(|bytes| put(bytes, false));
             }
             client.will.iter().for_each(|will| put(will.record(epoch), false));
             recorded.records = 0;
@@ -147,7 +149,10 @@ impl<P: Policy> Core<P> {
             filters.dedup();
             for filter in &filters {
                 let filter = filter.as_filter();
-                put(self.subscribed(index, client, filter).unwrap_or_else(|| records::unsubscribed(filter)), false);
+                put(
+                    self.subscribed(index, client, filter, recorded).unwrap_or_else(|| records::unsubscribed(filter)),
+                    false,
+                );
             }
             if recorded.will {
                 put(client.will.as_ref().map_or_else(records::no_will, |will| will.record(epoch)), false);
@@ -159,16 +164,24 @@ impl<P: Policy> Core<P> {
     }
 
     /// The record of a subscription, if there is one.
-    fn subscribed(&self, index: u32, client: &Client, filter: TopicFilter<'_>) -> Option<Arc<[u8]>> {
+    fn subscribed(
+        &self,
+        index: u32,
+        client: &Client,
+        filter: TopicFilter<'_>,
+        recorded: &Recorded,
+    ) -> Option<Arc<[u8]>> {
         let subscription = self.subscription(index, filter)?;
-        let share = self.groups.find(filter).and_then(|group| self.groups.share(group));
+        // the messages of a session that is still in the store bear the number that its group had when they were recorded
+        let old = recorded.shares.iter().find(|(_, text)| text.as_filter() == filter).map(|(number, _)| *number);
+        let share = || self.groups.share(self.groups.find(filter)?).map(|share| share.number());
         let subscribed = Subscribed {
             filter: filter.into(),
             qos: subscription.qos,
             no_local: subscription.no_local,
             retain_as_published: subscription.retain_as_published,
             identifier: subscription.id,
-            share: share.map_or(0, |share| share.number()),
+            share: old.or_else(share).unwrap_or_default(),
             names: client.names_of(filter).map(TopicFilterBuf::from).collect(),
         };
         Some(subscribed.write())
@@ -290,7 +303,7 @@ impl<P: Policy> Core<P> {
         let batch = self.ledger.hold(id, answer);
         if let Some(conn) = self.connections.get_mut(id) {
             conn.held += 1;
-            if conn.held >= MAX_HELD || self.ledger.unstored() > self.config.max_unstored_bytes {
+            if conn.held >= MAX_HELD || self.store_is_behind() {
                 self.wait_for_store(now, id);
             }
         }
@@ -318,15 +331,18 @@ impl<P: Policy> Core<P> {
 
     #[cold]
     fn acknowledge_changed(&mut self, now: Instant, id: Id, token: AckToken, reason: ReasonCode) {
-        if core::mem::take(&mut self.ledger.unkept) {
-            // v4 [MQTT-4.8.0-2]: a session could not be read, so that not all who are to have it will; it is to come again.
-            return self.end(now, id, ReasonCode::UNSPECIFIED_ERROR);
-        }
-        if self.ledger.unstored() > self.config.max_unstored_bytes {
+        if self.store_is_behind() {
             self.wait_for_store(now, id);
         }
         if !token.is_awaited() {
             return;
+        }
+        if core::mem::take(&mut self.ledger.unkept) {
+            // v4 [MQTT-4.8.0-2]: a session could not be read, so that not all who are to have it will; it is to come again.
+            if let Some(connection) = self.connections.get_mut(id).and_then(|conn| conn.connection_mut()) {
+                connection.give_back(token);
+            }
+            return self.end(now, id, ReasonCode::UNSPECIFIED_ERROR);
         }
         if self.must_hold(id) {
             self.hold_answer(now, id, Answer::Ack(token, reason));
@@ -365,6 +381,22 @@ impl<P: Policy> Core<P> {
         }
     }
 
+    /// Whether as much is on its way, or waits for that, as may be.
+    pub(crate) fn store_is_behind(&self) -> bool {
+        self.ledger.burden() > self.config.max_unstored_bytes
+    }
+
+    /// Whoever is recorded is not read while the store is behind: whatever it sends changes something, if only its own session.
+    #[inline]
+    pub(crate) fn heed_store(&mut self, now: Instant, id: Id) {
+        if self.ledger.on
+            && self.store_is_behind()
+            && self.connections.get(id).is_some_and(|conn| conn.recorded && conn.client().is_some())
+        {
+            self.wait_for_store(now, id);
+        }
+    }
+
     fn wait_for_store(&mut self, now: Instant, id: Id) {
         if self.connections.get(id).is_some_and(|conn| !conn.paused.store) {
             self.ledger.waiting.push(id);
@@ -393,7 +425,7 @@ impl<P: Policy> Core<P> {
             }
             self.touch(now, id);
         }
-        if self.ledger.unstored() <= self.config.max_unstored_bytes / 2 {
+        if self.ledger.burden() <= self.config.max_unstored_bytes / 2 {
             for id in core::mem::take(&mut self.ledger.waiting) {
                 match self.connections.get(id) {
                     Some(conn) if conn.held > MAX_HELD / 2 => self.ledger.waiting.push(id),

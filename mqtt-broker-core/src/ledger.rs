@@ -25,6 +25,9 @@ pub struct StoreTicket(pub(crate) u64);
 /// Answers of one connection that wait for the store at most: from here on it is not read.
 pub(crate) const MAX_HELD: u32 = 1024;
 
+/// Bytes of an answer that waits, about.
+const ANSWER: usize = 64;
+
 /// What is not said before the host has stored what it rests on.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -86,8 +89,8 @@ pub(crate) struct Ledger {
     batches: u64,
     /// Of these, how many are stored.
     stored: u64,
-    /// Batches with nothing in them: they are stored with the one before them.
-    empty: VecDeque<u64>,
+    /// Batches with nothing in them, first and last of each row: they are stored with the one before them.
+    empty: VecDeque<(u64, u64)>,
     /// How many marks were made, and how many when the host last asked.
     marks: u64,
     marks_given: u64,
@@ -108,6 +111,8 @@ pub(crate) struct Ledger {
     pub(crate) waiting: Vec<Id>,
     /// A session could not be read when a message came for it: the message must not be acknowledged.
     pub(crate) unkept: bool,
+    /// There may be sessions that are still in the store.
+    pub(crate) restored: bool,
 }
 
 impl Ledger {
@@ -181,7 +186,10 @@ impl Ledger {
                 Some(StoreTicket(self.batches))
             }
             None => {
-                self.empty.push_back(self.batches);
+                match self.empty.back_mut() {
+                    Some((_, last)) if last.saturating_add(1) == self.batches => *last = self.batches,
+                    _ => self.empty.push_back((self.batches, self.batches)),
+                }
                 self.stored(self.stored);
                 None
             }
@@ -196,8 +204,11 @@ impl Ledger {
     /// All up to this batch is stored, and what is empty behind it.
     pub(crate) fn stored(&mut self, up_to: u64) {
         self.stored = self.stored.max(up_to.min(self.batches));
-        while self.empty.front().is_some_and(|&batch| batch <= self.stored.saturating_add(1)) {
-            self.stored = self.stored.max(self.empty.pop_front().unwrap_or_default());
+        while let Some(&(first, last)) = self.empty.front()
+            && first <= self.stored.saturating_add(1)
+        {
+            self.stored = self.stored.max(last);
+            self.empty.pop_front();
         }
         while let Some(&(batch, bytes)) = self.sizes.front()
             && batch <= self.stored
@@ -214,6 +225,11 @@ impl Ledger {
     /// Bytes on the way, about.
     pub(crate) fn unstored(&self) -> usize {
         self.unstored
+    }
+
+    /// The same, and what waits for it: also the answers of connections that are gone.
+    pub(crate) fn burden(&self) -> usize {
+        self.unstored.saturating_add(self.held.len().saturating_mul(ANSWER))
     }
 
     pub(crate) fn pop_sent(&mut self) -> Option<Sent> {
@@ -242,5 +258,29 @@ impl Ledger {
             return None;
         }
         self.held.pop_front().map(|(_, connection, answer)| (connection, answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_with_nothing_in_them_do_not_pile_up_behind_one_that_is_not_stored() {
+        let mut ledger = Ledger::new(true);
+        let mut close = |ledger: &mut Ledger, bytes| {
+            ledger.mark();
+            ledger.close_batch(bytes)
+        };
+        let first = close(&mut ledger, Some(1)).unwrap();
+        for _ in 0..1_000 {
+            assert_eq!(close(&mut ledger, None), None);
+        }
+        let second = close(&mut ledger, Some(1)).unwrap();
+        assert_eq!((close(&mut ledger, None), ledger.empty.len()), (None, 2));
+        ledger.stored(first.0);
+        assert!(ledger.is_stored(second.0 - 1) && !ledger.is_stored(second.0));
+        ledger.stored(second.0);
+        assert!(ledger.is_stored(ledger.last_batch()) && ledger.empty.is_empty());
     }
 }

@@ -255,12 +255,13 @@ pub trait Policy {
     ///
     /// To read one key while everybody waits is what lets a broker with many sessions start at once; a host that would rather not
     /// reads them all beforehand. No record means that the session is lost ([`Event::SessionLost`](crate::Event::SessionLost)).
+    /// The default cannot read any, so that nothing is lost by a host that has not thought of it.
     ///
     /// # Errors
     /// They cannot be read now: the client is turned away (0x88), the message's publisher is not acknowledged and closed, and both may come again.
     fn load_session(&mut self, client_id: &str, each: &mut dyn FnMut(&[u8])) -> Result<(), LoadError> {
         let _ = (client_id, each);
-        Ok(())
+        Err(LoadError)
     }
 }
 

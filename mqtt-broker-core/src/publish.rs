@@ -53,6 +53,9 @@ impl<P: Policy> Core<P> {
         let origin = conn.client();
         match (Desk { now, policy, config, last_ticket, again: false }).publish(Origin::Client(client), &publication) {
             Verdict::Allow => {
+                if !self.can_be_kept(origin, &publication) {
+                    return self.end(now, id, ReasonCode::UNSPECIFIED_ERROR); // it is to come again
+                }
                 self.take(id, token);
                 let marks = self.ledger.begin();
                 let matched = self.route(now, origin, Some(id), &publication, None);
@@ -94,6 +97,9 @@ impl<P: Policy> Core<P> {
 
     fn publish_kept(&mut self, now: Instant, id: Id, token: AckToken, message: &NewMessage) {
         let origin = self.connections.get(id).and_then(|conn| conn.client());
+        if !self.can_be_kept(origin, &message.publication()) {
+            return self.end(now, id, ReasonCode::UNSPECIFIED_ERROR); // it is to come again
+        }
         self.take(id, token);
         let marks = self.ledger.begin();
         let matched = self.route_message(now, origin, Some(id), message);

@@ -149,11 +149,15 @@ impl<P: Policy> Core<P> {
         {
             (subscription.qos, subscription.each) = (granted, each);
         }
+        let lowered = granted != qos;
         if let Some(client) = clients.slots.at_mut(index)
             && let Some(replay) = client.replay_mut(|replay| replay.filter() == filter)
         {
             let wanted = &mut replay.playback.wanted;
             (wanted.qos, wanted.each) = (wanted.qos.min(granted), each);
+        }
+        if lowered {
+            self.mark_filter(index, filter);
         }
         Verdict::Allow
     }
@@ -161,6 +165,10 @@ impl<P: Policy> Core<P> {
     /// Judges what waits for a client: what came only by subscriptions that were `denied` goes, whatever the policy says of it.
     /// How much there was.
     fn judge_waiting(&mut self, index: u32, denied: &[&TopicFilterBuf]) -> usize {
+        if !denied.is_empty() {
+            // what came by these cannot be told from the rest later; if it cannot be read now, the policy is asked about each message then
+            let _ = self.load(index);
+        }
         let reach = self.reach(index, denied);
         let Self { policy, clients, connections, .. } = self;
         let Some(client) = clients.slots.at_mut(index) else { return 0 };

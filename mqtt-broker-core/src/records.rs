@@ -234,6 +234,9 @@ impl Record {
                     _ => return Err(RecordError::Malformed),
                 };
                 let options = reader.u8()?;
+                if options > 3 {
+                    return Err(RecordError::Malformed);
+                }
                 let (identifier, share) = (reader.u32()?, reader.u64()?);
                 let mut names = Vec::new();
                 for _ in 0..reader.u32()? {
@@ -267,10 +270,7 @@ impl Record {
 
 fn read_will(reader: &mut RecordReader<'_>, epoch: Epoch) -> Result<Will, RecordError> {
     let Delivery { message, qos, retain, .. } = reader.delivery(epoch)?;
-    let expiry = match reader.u8()? {
-        0 => None,
-        _ => Some(reader.u32()?),
-    };
+    let expiry = if read_flag(reader)? { Some(reader.u32()?) } else { None };
     let delay = reader.u32()?;
     let due = match reader.u64()? {
         NEVER => None,
@@ -313,9 +313,14 @@ fn read_filter(reader: &mut RecordReader<'_>) -> Result<TopicFilterBuf, RecordEr
 }
 
 fn read_text<'a>(reader: &mut RecordReader<'a>) -> Result<Option<&'a str>, RecordError> {
+    if read_flag(reader)? { as_text(reader.bytes()?).map(Some) } else { Ok(None) }
+}
+
+fn read_flag(reader: &mut RecordReader<'_>) -> Result<bool, RecordError> {
     match reader.u8()? {
-        0 => Ok(None),
-        _ => as_text(reader.bytes()?).map(Some),
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(RecordError::Malformed),
     }
 }
 

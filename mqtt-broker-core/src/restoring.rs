@@ -2,6 +2,7 @@
 use crate::clients::{Client, Home};
 use crate::core_state::Core;
 use crate::deadlines::Due;
+use crate::event::Drop;
 use crate::ledger::Recorded;
 use crate::records::{self, Head, Record, Stay, Subscribed};
 use crate::retained::Wanted;
@@ -13,9 +14,9 @@ use crate::{ClientId, Event, Peer, Policy};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use mqtt_session::codec::{RetainHandling, SubscribeOptions};
+use mqtt_session::codec::{Qos, RetainHandling, SubscribeOptions};
 use mqtt_session::topic::TopicFilterBuf;
-use mqtt_session::{Change, Epoch, Instant, RecordError, Session, Snapshot};
+use mqtt_session::{Change, Epoch, Instant, Publication, RecordError, Session, Snapshot};
 
 /// Why something that was stored is not in the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,7 +128,9 @@ impl<P: Policy> Core<P> {
         let mut client = Client::new(ClientId::new(id), head.user_name, head.version, nowhere);
         client.home = Home::Away { session: None, expires };
         (client.listener, client.expiry, client.max_expiry) = (head.listener, head.expiry, head.max_expiry);
-        client.generation = self.generation;
+        // S7: what was allowed was allowed by an earlier process: it is judged anew when its client is back
+        client.generation = self.generation.wrapping_sub(1);
+        self.ledger.restored = true;
         let index = self.clients.insert(client).ok_or(RestoreError::Full)?;
         if let Some(at) = expires {
             self.deadlines.set(at, Due::Session(index));
@@ -250,6 +253,25 @@ impl<P: Policy> Core<P> {
         }
     }
 
+    /// Whether all who are to have a QoS 2 message can keep it: asked before it is anybody's, for it must not come twice to some
+    /// because it is to come again for others.
+    pub(crate) fn can_be_kept(&mut self, origin: Option<u32>, publication: &Publication<'_>) -> bool {
+        if publication.qos != Qos::ExactlyOnce || !self.ledger.restored {
+            return true;
+        }
+        let mut targets = core::mem::take(&mut self.targets);
+        self.routes.find(publication.topic, origin, self.config.overlap, &mut targets);
+        let mut keeping = targets.list.iter().filter(|target| target.qos != Qos::AtMostOnce);
+        let unreadable = keeping.find(|target| matches!(self.load(target.client), Err(NotLoaded::Unreadable)));
+        if let Some(target) = unreadable {
+            let id = self.client_id(target.client);
+            self.dropped(id.as_ref(), Drop::NotLoaded);
+        }
+        let kept = unreadable.is_none();
+        self.targets = targets;
+        kept
+    }
+
     /// Reads the records of a session that is not here; from here on its changes are recorded.
     pub(crate) fn read_session(&mut self, index: u32) -> Result<Session, NotLoaded> {
         let epoch = self.ledger.epoch;
@@ -266,13 +288,15 @@ impl<P: Policy> Core<P> {
         }
         let Some(mut session) = session.filter(|_| !failed) else { return Err(NotLoaded::Lost) };
         recorded.session_records = records;
-        if !recorded.shares.is_empty() {
-            let shares = core::mem::take(&mut recorded.shares);
-            let groups = &self.groups;
-            session.mark_shared(|number| {
-                let (_, filter) = shares.iter().find(|(old, _)| *old == number)?;
-                groups.share(groups.find(filter.as_filter())?)
-            });
+        let (shares, groups) = (core::mem::take(&mut recorded.shares), &self.groups);
+        // also where there is no group any more: the old number may be that of another one here
+        let mut shared = !shares.is_empty();
+        session.mark_shared(|number| {
+            shared = true;
+            let (_, filter) = shares.iter().find(|(old, _)| *old == number)?;
+            groups.share(groups.find(filter.as_filter())?)
+        });
+        if shared {
             // the records that follow know the new numbers only
             (recorded.whole, recorded.whole_session) = (true, true);
         }

@@ -4,8 +4,9 @@ use crate::clients::{Client, Clients, Home};
 use crate::connections::Conn;
 use crate::core_state::Core;
 use crate::event::Drop;
+use crate::restoring::NotLoaded;
 use crate::routes::{Subscription, Target};
-use crate::shared::{Key, Look, Member, Rank};
+use crate::shared::{Key, Look, Member, Picked, Rank};
 use crate::slots::{Id, Slots};
 use crate::{Config, Limit, NewMessage, Peer, Policy, ReceiveRequest};
 use alloc::vec::Vec;
@@ -260,18 +261,8 @@ fn has_room(session: &Session, config: &Config, asked: Asked<'_>) -> bool {
 // --- sending and handing over ----------------------------------------------------------------------------------------
 
 impl<P: Policy> Core<P> {
-    /// Gives a message to one member of a group.
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn share_out(
-        &mut self,
-        now: Instant,
-        origin: Option<u32>,
-        publisher: Option<Id>,
-        group: u32,
-        publication: &Publication<'_>,
-        message: &mut Option<Message>,
-        handovers: u8,
-    ) -> Dealt {
+    /// The member of a group that is to have a message.
+    fn choose(&mut self, origin: Option<u32>, group: u32, publication: &Publication<'_>) -> Option<Picked> {
         let mut demoted = core::mem::take(&mut self.demoted);
         let Self { groups, clients, connections, config, policy, .. } = self;
         let origin = origin.and_then(|origin| clients.slots.at(origin));
@@ -286,6 +277,32 @@ impl<P: Policy> Core<P> {
         });
         self.note_demoted(group, &mut demoted);
         self.demoted = demoted;
+        picked
+    }
+
+    /// Gives a message to one member of a group.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn share_out(
+        &mut self,
+        now: Instant,
+        origin: Option<u32>,
+        publisher: Option<Id>,
+        group: u32,
+        publication: &Publication<'_>,
+        message: &mut Option<Message>,
+        handovers: u8,
+    ) -> Dealt {
+        let picked = loop {
+            let picked = self.choose(origin, group, publication);
+            // A session that is still in the store is read before it is given anything: if it is lost, another member has it.
+            if let Some(picked) = &picked
+                && picked.member.subscription.qos.min(publication.qos) != Qos::AtMostOnce
+                && let Err(NotLoaded::Lost) = self.load(picked.member.client)
+            {
+                continue;
+            }
+            break picked;
+        };
         let Some(picked) = picked else {
             self.dropped(None, Drop::Denied(ReasonCode::NOT_AUTHORIZED));
             return Dealt::Denied;

@@ -210,6 +210,14 @@ impl Inbound {
         }
     }
 
+    /// The host does not own the message after all.
+    pub(crate) fn give_back(&mut self, token: AckToken, session: &mut Session) {
+        if let Some(&mut Answer { kind: AckKind::Pubrec, id, .. }) = self.answer(token, |reply| reply == Reply::Awaited)
+        {
+            session.unnote_received(id);
+        }
+    }
+
     /// The answer to be sent next, and its reason.
     pub(crate) fn next_answer(&self) -> Option<(Answer, ReasonCode)> {
         // v5 [MQTT-4.6.0-2], v5 [MQTT-4.6.0-3], v4 [MQTT-4.6.0-2], v4 [MQTT-4.6.0-3]: an answer waits for those before it.
@@ -298,6 +306,16 @@ impl Session {
             && was == Some(Stage::Offered)
         {
             journal.note(Change::Received { id });
+        }
+    }
+
+    /// A QoS 2 message that was the host's own is not.
+    fn unnote_received(&mut self, id: PacketId) {
+        let was = self.received.set_stage(id, Stage::Offered);
+        if let Some(journal) = &mut self.outbound.journal
+            && was.is_some_and(|was| was != Stage::Offered)
+        {
+            journal.note(Change::Forgotten { id });
         }
     }
 

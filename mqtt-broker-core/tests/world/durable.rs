@@ -1,9 +1,9 @@
 //! What outlives the process, and what is not said before it would.
 use crate::harness::*;
-use mqtt_broker_core::codec::{AckKind, Properties, Property, Qos, SubscribeOptions, Version};
+use mqtt_broker_core::codec::{AckKind, Properties, Property, Qos, ReasonCode, SubscribeOptions, Version};
 use mqtt_broker_core::session::Epoch;
 use mqtt_broker_core::store::{
-    Fault, LoadError, MemoryStore, Store, StoreAction, StoreKey, StoreOp, StoreTicket, Table, restore,
+    Fault, LoadError, MemoryStore, Store, StoreAction, StoreKey, StoreOp, StoreTicket, Table, Unrestored, restore,
 };
 use mqtt_broker_core::topic::TopicFilter;
 use mqtt_broker_core::{
@@ -11,6 +11,9 @@ use mqtt_broker_core::{
     Origin, Peer, Policy, PublishRequest, ReceiveRequest, SubscribeRequest, Ticket, UnsubscribeRequest,
 };
 use std::sync::{Arc, Mutex};
+
+#[path = "durable_found.rs"]
+mod found;
 
 /// The Unix time of the worlds' first moment, in milliseconds.
 const START: u64 = 1_700_000_000_000;
@@ -29,6 +32,10 @@ struct Host {
     /// Whether wills are put off.
     defers_wills: bool,
     tickets: Vec<Ticket>,
+    /// What nobody may subscribe to any more.
+    denied: &'static str,
+    /// The most that is granted.
+    most: Qos,
     epoch: Epoch,
     /// How many sessions were read.
     loads: usize,
@@ -54,6 +61,10 @@ impl Policy for Host {
                 let filter = format!("of/{}/{rest}", request.client.client_id);
                 let filter = TopicFilter::new(&filter).unwrap();
                 Decision::subscribe_as(filter, request.options)
+            }
+            None if request.filter.as_str() == self.denied => Decision::Deny(ReasonCode::NOT_AUTHORIZED),
+            None if request.options.qos > self.most => {
+                Decision::subscribe_as(request.filter, SubscribeOptions { qos: self.most, ..request.options })
             }
             None => Decision::Allow,
         }
@@ -90,6 +101,14 @@ fn kept_with(change: impl FnOnce(&mut Config)) -> Kept {
 }
 
 fn start(config: Config, store: MemoryStore, now: Instant, epoch: Epoch) -> Kept {
+    let (mut world, unrestored) = restored(config, store, now, epoch);
+    assert_eq!(unrestored, []);
+    world.advance(0);
+    world
+}
+
+/// A new process before its first turn, and what it could not read.
+fn restored(config: Config, store: MemoryStore, now: Instant, epoch: Epoch) -> (Kept, Vec<Unrestored>) {
     let store = Arc::new(Mutex::new(store));
     let host = Host {
         store: Arc::clone(&store),
@@ -99,6 +118,8 @@ fn start(config: Config, store: MemoryStore, now: Instant, epoch: Epoch) -> Kept
         fails: false,
         defers_wills: false,
         tickets: Vec::new(),
+        denied: "",
+        most: Qos::ExactlyOnce,
         epoch,
         loads: 0,
     };
@@ -106,9 +127,7 @@ fn start(config: Config, store: MemoryStore, now: Instant, epoch: Epoch) -> Kept
     world.now = now;
     world.keep = keep;
     let unrestored = restore(&mut world.broker, &mut *store.lock().unwrap(), now, epoch).unwrap();
-    assert_eq!(unrestored, []);
-    world.advance(0);
-    world
+    (world, unrestored)
 }
 
 /// The host's part of a turn.

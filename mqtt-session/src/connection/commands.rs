@@ -26,6 +26,12 @@ impl Connection {
         self.inbound.take(token, &mut self.session);
     }
 
+    /// Gives a message back that was [taken](Self::take) and cannot be handed on: it is not answered on this connection, which is to be
+    /// ended, and its repetition on the next one is a new message. A stale token does nothing.
+    pub fn give_back(&mut self, token: AckToken) {
+        self.inbound.give_back(token, &mut self.session);
+    }
+
     /// Says goodbye: queues DISCONNECT (5.0, or a client of any version) and goes to [`State::Closing`]. Queued messages stay in the session.
     ///
     /// Acknowledgements that are ready go first. A client may say a Session Expiry Interval, which then holds in the place of the one of
