@@ -1,9 +1,12 @@
 //! The tables `[limits]` and `[offer]`: how much the broker holds, and what its clients are offered.
 
-use mqtt_broker_core::{Config, Flapping, OverRate, Overflow, Overlap, PublishRates, Rate, Strategy, Versions};
+use mqtt_broker_core::{
+    Config, Flapping, OverRate, Overflow, Overlap, PublishRates, Rate, SharedRule, Strategy, Versions,
+};
 use mqtt_codec::Qos;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
@@ -18,6 +21,9 @@ pub(super) struct Limits {
     max_subscriptions: usize,
     max_subscriptions_total: usize,
     max_held_bytes: usize,
+    max_bans: usize,
+    max_groups: usize,
+    max_handovers: u8,
     max_topic_levels: NonZeroUsize,
     min_wildcard_level: usize,
     max_packet_size: NonZeroU32,
@@ -31,6 +37,7 @@ pub(super) struct Limits {
     message_expiry_s: Option<u32>,
     max_message_expiry_s: Option<u32>,
     receive_maximum: NonZeroU16,
+    receive_maximum_tolerance: u16,
     topic_alias_maximum: u16,
     topic_alias_maximum_outgoing: u16,
     max_inflight: NonZeroU16,
@@ -65,6 +72,7 @@ pub(super) struct Offer {
     subscription_identifiers: bool,
     shared_subscriptions: bool,
     share_by: ShareBy,
+    share_by_group: BTreeMap<String, ShareBy>,
     overlap: OverlapName,
     check_payload_format: bool,
 }
@@ -130,6 +138,9 @@ impl Default for Limits {
             max_subscriptions: core.max_subscriptions,
             max_subscriptions_total: core.max_subscriptions_total,
             max_held_bytes: core.max_held_bytes,
+            max_bans: core.max_bans,
+            max_groups: core.shared.max_groups,
+            max_handovers: core.shared.max_handovers,
             max_topic_levels: size(core.max_topic_levels),
             min_wildcard_level: core.min_wildcard_level,
             max_packet_size: bytes(core.server.maximum_packet_size),
@@ -143,6 +154,7 @@ impl Default for Limits {
             message_expiry_s: core.message_expiry,
             max_message_expiry_s: core.max_message_expiry,
             receive_maximum: count(core.server.receive_maximum),
+            receive_maximum_tolerance: core.server.receive_maximum_tolerance,
             topic_alias_maximum: core.server.topic_alias_maximum,
             topic_alias_maximum_outgoing: core.server.topic_alias_maximum_outgoing,
             max_inflight: count(core.server.maximum_inflight),
@@ -177,6 +189,9 @@ impl Limits {
         core.max_subscriptions = self.max_subscriptions;
         core.max_subscriptions_total = self.max_subscriptions_total;
         core.max_held_bytes = self.max_held_bytes;
+        core.max_bans = self.max_bans;
+        core.shared.max_groups = self.max_groups;
+        core.shared.max_handovers = self.max_handovers;
         core.max_topic_levels = self.max_topic_levels.get();
         core.min_wildcard_level = self.min_wildcard_level;
         core.server.maximum_packet_size = self.max_packet_size.get();
@@ -190,6 +205,7 @@ impl Limits {
         core.message_expiry = self.message_expiry_s;
         core.max_message_expiry = self.max_message_expiry_s;
         core.server.receive_maximum = self.receive_maximum.get();
+        core.server.receive_maximum_tolerance = self.receive_maximum_tolerance;
         core.server.topic_alias_maximum = self.topic_alias_maximum;
         core.server.topic_alias_maximum_outgoing = self.topic_alias_maximum_outgoing;
         core.server.maximum_inflight = self.max_inflight.get();
@@ -225,6 +241,7 @@ impl Default for Offer {
             subscription_identifiers: core.server.subscription_identifiers_available,
             shared_subscriptions: core.server.shared_subscription_available,
             share_by: ShareBy::RoundRobin,
+            share_by_group: BTreeMap::new(),
             overlap: OverlapName::Merge,
             check_payload_format: core.check_payload_format,
         }
@@ -241,6 +258,8 @@ impl Offer {
         core.server.subscription_identifiers_available = self.subscription_identifiers;
         core.server.shared_subscription_available = self.shared_subscriptions;
         core.shared.strategy = self.share_by.into();
+        let rule = |(group, strategy): (String, ShareBy)| SharedRule::group(group, strategy.into());
+        core.shared.rules = self.share_by_group.into_iter().map(rule).collect();
         core.overlap = self.overlap.into();
         core.check_payload_format = self.check_payload_format;
     }

@@ -93,6 +93,13 @@ fn the_documented_file_is_a_valid_one_that_changes_nothing() {
 }
 
 #[test]
+fn groups_share_as_their_names_say() {
+    let settings = Settings::parse("[offer]\nshare_by_group = { jobs = \"least-inflight\" }").unwrap();
+    let rule = mqtt_broker_core::SharedRule::group("jobs", mqtt_broker_core::Strategy::LeastInflight);
+    assert_eq!(settings.core.shared.rules, [rule]);
+}
+
+#[test]
 fn the_file_for_a_deployment_is_understood() {
     let settings = Settings::parse(include_str!("../../../../deploy/broker.toml")).unwrap();
     assert!(settings.listeners.iter().all(|listener| listener.tls.is_some() && !settings.lets_anybody_in(listener)));
@@ -206,6 +213,10 @@ fn an_error_names_the_key_the_value_and_the_line() {
         ("log_format = \"xml\"", "line 1: `log_format = \"xml\"`: unknown variant `xml`"),
         ("listen = []", "line 1: `listen = []`: nowhere to listen"),
         ("[[listen]]\nallow_anonymous = true", "line 1: `[[listen]]`: missing key `address`"),
+        (
+            "[offer]\nshare_by_group = { jobs = \"first\" }",
+            "line 2: `share_by_group = { jobs = \"first\" }`: unknown variant `first`",
+        ),
         ("[offer]\nmax_qos = 3", "line 2: `max_qos = 3`: `3` is no QoS"),
         ("[offer]\nversions = [\"4\"]", "line 2: `versions = [\"4\"]`: `4` is no version"),
         (
