@@ -41,5 +41,9 @@ row 12-connect --scenario connect
 row 13-retained --scenario retained -m 100000
 row 14-offline --scenario offline
 row 15-stalled --scenario stalled -m 100000
+# what a disk takes: our broker alone stores sessions before it acknowledges
+mkdir -p "$out/data"
+"$bin/bench" compare --rounds "$rounds" --json "$out/16-durable.json" --scenario durable -q 1 \
+    --broker "floor=append:$out/data" --broker "$ours --data {data:$out/data}" || failed=$((failed + 1))
 "$bin/bench" plot "$out"/[01]*.json "$out/all.svg"
 echo "rows in which a broker failed or lost something: $failed"

@@ -1,6 +1,6 @@
 //! Clients that come and go: CONNECT, SUBSCRIBE, DISCONNECT.
 
-use crate::load::{Load, Target};
+use crate::load::{Load, Scenario, Target};
 use crate::net::Net;
 use crate::progress::Progress;
 use crate::wire;
@@ -73,7 +73,10 @@ pub(crate) fn join(
             let conn = net.connect(target.address)?;
             let hello = match target.floor {
                 true => crate::forward::hello(client.channel).to_vec(),
-                false => wire::connect(load.version, &client.id(), true)?,
+                false => {
+                    let stays = load.scenario == Scenario::Durable && !client.filters.is_empty();
+                    wire::connect(load.version, &client.id(), !stays)?
+                }
             };
             net.out(conn).extend(hello);
             coming.push(Coming { conn, awaits: Awaits::Connack, since: Instant::now() });

@@ -1,5 +1,6 @@
 //! Several brokers, started by us, round by round: medians, and ratios to the first.
 
+use crate::append;
 use crate::ledger::Checks;
 use crate::load::{Load, Target};
 use crate::outcome::{Description, Figure, Outcome, number};
@@ -7,7 +8,7 @@ use crate::process::Process;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,7 +27,8 @@ impl Contender {
     /// From `name=command line`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (name, command) = text.split_once('=').ok_or("name=command line, with {port} where the port goes")?;
-        let known = command == FORWARD || command.contains("{port}") || command.contains("{config:");
+        let own = command == FORWARD || command.starts_with(APPEND);
+        let known = own || command.contains("{port}") || command.contains("{config:");
         if name.is_empty() || !known {
             return Err("name=command line, with {port} where the port goes".into());
         }
@@ -36,6 +38,8 @@ impl Contender {
 
 /// In place of a command line: this program as a forwarder.
 const FORWARD: &str = "forward";
+/// The same: what a disk takes, in the folder that follows.
+const APPEND: &str = "append:";
 
 /// What came of it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,7 +85,11 @@ pub(crate) fn run(
     for round in 0..rounds as usize {
         for place in 0..contenders.len() {
             let number = (round + place) % contenders.len();
-            let outcome = Running::start(&contenders[number]).and_then(|running| measure(load, &running.target));
+            let contender = &contenders[number];
+            let outcome = match contender.command.strip_prefix(APPEND) {
+                Some(folder) => append::run(load, Path::new(folder)),
+                None => Running::start(contender).and_then(|running| measure(load, &running.target)),
+            };
             match outcome {
                 Ok(outcome) => {
                     brokers[number].checks.add(&outcome.checks);
@@ -186,7 +194,7 @@ impl Contestant {
 struct Running {
     child: Child,
     target: Target,
-    /// Configurations made for it.
+    /// Configurations and folders made for it.
     files: Vec<PathBuf>,
 }
 
@@ -195,7 +203,7 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
         for file in &self.files {
-            let _ = fs::remove_file(file);
+            let _ = fs::remove_file(file).or_else(|_| fs::remove_dir_all(file));
         }
     }
 }
@@ -243,7 +251,8 @@ fn free_port() -> Result<u16, String> {
     Ok(listener.local_addr().map_err(|error| error.to_string())?.port())
 }
 
-/// Words between blanks; `{port}` becomes the port, `{config:FILE}` a copy of FILE in which `{port}` does.
+/// Words between blanks; `{port}` becomes the port, `{config:FILE}` a copy of FILE in which `{port}` does, `{data:DIR}` the name of a
+/// folder in DIR that is not there yet.
 fn command_line(text: &str, port: u16, files: &mut Vec<PathBuf>) -> Result<Command, String> {
     let port = port.to_string();
     let mut words = Vec::new();
@@ -257,7 +266,14 @@ fn command_line(text: &str, port: u16, files: &mut Vec<PathBuf>) -> Result<Comma
                 files.push(copy.clone());
                 format!("{head}{}{tail}", copy.display())
             }
-            None => word.to_owned(),
+            None => match word.split_once("{data:").and_then(|(head, rest)| Some((head, rest.split_once('}')?))) {
+                Some((head, (folder, tail))) => {
+                    let new = Path::new(folder).join(format!("bench-{}-{port}", std::process::id()));
+                    files.push(new.clone());
+                    format!("{head}{}{tail}", new.display())
+                }
+                None => word.to_owned(),
+            },
         };
         words.push(word.replace("{port}", &port));
     }
@@ -284,7 +300,7 @@ mod tests {
         for text in ["a", "=b {port}", "a=b"] {
             assert!(Contender::parse(text).is_err(), "{text}");
         }
-        for text in ["a=b -p {port}", "floor=forward", "a=b -c {config:x.conf}"] {
+        for text in ["a=b -p {port}", "floor=forward", "floor=append:/tmp", "a=b -c {config:x.conf}"] {
             assert!(Contender::parse(text).is_ok(), "{text}");
         }
     }

@@ -35,6 +35,8 @@ pub(crate) enum Scenario {
     Offline,
     /// A subscriber that takes nothing, beside one that does
     Stalled,
+    /// Pairs at QoS 1 or 2 in which the subscribers' sessions are to stay: with a broker that stores them, what its disk takes
+    Durable,
 }
 
 impl Scenario {
@@ -107,13 +109,18 @@ impl Load {
             Scenario::Connect => (5000, 0, 50, 64),
             Scenario::Retained | Scenario::Offline => (1, 10_000, 100, 64),
             Scenario::Stalled => (1, 200_000, 100, 1024),
+            Scenario::Durable => (100, 300_000, 20, 64),
         };
         let patience = Duration::try_from_secs_f64(options.patience).map_err(|error| format!("patience: {error}"))?;
         Ok(Self {
             scenario,
             version: options.mqtt,
-            // nothing of QoS 0 waits for a client that is away
-            qos: if scenario == Scenario::Offline { options.qos.max(Qos::AtLeastOnce) } else { options.qos },
+            // nothing of QoS 0 is kept for anybody
+            qos: if matches!(scenario, Scenario::Offline | Scenario::Durable) {
+                options.qos.max(Qos::AtLeastOnce)
+            } else {
+                options.qos
+            },
             size: options.size.map_or(size, |size| size as usize),
             clients: options.clients.map_or(clients, NonZeroUsize::get),
             messages: options.messages.map_or(messages, NonZeroU32::get),

@@ -3,6 +3,7 @@
 //! It must cost clearly less than what it measures: packets are encoded once and patched in place, and of what comes back no more
 //! is read than the stamp that every payload begins with.
 
+mod append;
 mod clients;
 mod compare;
 mod forward;
@@ -97,7 +98,8 @@ struct Compare {
     #[arg(long)]
     scenario: Scenario,
     /// A broker: `name=command line`, in which `{port}` stands for its port and `{config:FILE}` for a copy of FILE with its port;
-    /// `name=forward` is `bench forward`. Repeatable; ratios are to the first
+    /// `{data:DIR}` for a new folder in DIR; `name=forward` is `bench forward`, `name=append:DIR` writes the messages to a file in
+    /// DIR and syncs. Repeatable; ratios are to the first
     #[arg(long = "broker", value_name = "NAME=COMMAND", required = true, value_parser = Contender::parse)]
     brokers: Vec<Contender>,
     /// How often each is measured
