@@ -1,5 +1,7 @@
 //! The store against the conformance suite, on files and on a disk that loses, tears and fills up.
 
+mod faults;
+
 use super::*;
 use mqtt_broker_core::store::{StoreRecord, conformance};
 use redb::StorageBackend;
@@ -269,6 +271,7 @@ struct State {
     /// The writes since then.
     writes: Vec<(usize, Vec<u8>)>,
     syncs_fail: bool,
+    /// Bytes the file may have; none at all: what it has is full of holes that cannot be filled.
     room: Option<usize>,
 }
 
@@ -331,6 +334,9 @@ impl StorageBackend for Power {
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
         let mut state = self.0.lock().unwrap();
         let at = usize::try_from(offset).unwrap();
+        if state.room == Some(0) {
+            return Err(std::io::Error::new(std::io::ErrorKind::StorageFull, "no space left"));
+        }
         state.image[at..at + data.len()].copy_from_slice(data);
         state.writes.push((at, data.to_vec()));
         Ok(())
