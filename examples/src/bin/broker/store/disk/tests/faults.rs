@@ -140,7 +140,7 @@ fn until_it_fails(fault: Fault, seed: u64) -> (Power, BTreeSet<u8>) {
         }
         let ticket = world.write();
         // several share a sync
-        if (seed + u64::from(n)) % 3 > 0 {
+        if !(seed + u64::from(n)).is_multiple_of(3) {
             world.sync(ticket);
         }
         let said = world.said(publisher);
