@@ -12,6 +12,9 @@ fn tests() -> HashSet<String> {
     let mut found = HashSet::new();
     for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
+        if path.is_dir() {
+            continue; // what stories are told with
+        }
         let story = path.file_stem().unwrap().to_str().unwrap().to_string();
         let text = fs::read_to_string(&path).unwrap();
         let mut marked = false;

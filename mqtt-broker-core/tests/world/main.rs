@@ -32,6 +32,8 @@ mod rights;
 
 mod sessions;
 mod shared;
+mod shared_choice;
+mod shared_handover;
 mod shared_storm;
 mod simulated;
 mod simulation;
