@@ -36,7 +36,7 @@ pub struct ClientRecord {
     pub address: Option<SocketAddr>,
     /// Its subscriptions.
     pub subscriptions: usize,
-    /// Messages queued for it, never sent.
+    /// Messages queued for it, never sent. 0, like the next two, while the session is in the host's store alone.
     pub queued: usize,
     /// Messages sent to it and not finished.
     pub inflight: usize,

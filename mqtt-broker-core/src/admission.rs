@@ -380,6 +380,10 @@ impl<P: Policy> Core<P> {
             session.record_changes();
             client.recorded = Some(Recorded::new(durability));
         }
+        if client.recorded.is_none() && self.ledger.unrestored {
+            // v5 [MQTT-3.1.2-4] v4 [MQTT-3.1.2-6]: nor is there an older session of its name in the store that another process would find
+            self.ledger.mark_ended(client.id.clone());
+        }
         if let Some(recorded) = &mut client.recorded {
             recorded.durability = durability.max(Durability::Buffered);
             (recorded.head, recorded.will) = (true, true);

@@ -113,6 +113,8 @@ pub(crate) struct Ledger {
     pub(crate) unkept: bool,
     /// There may be sessions that are still in the store.
     pub(crate) restored: bool,
+    /// There may be clients in the store that are not here.
+    pub(crate) unrestored: bool,
 }
 
 impl Ledger {
@@ -268,7 +270,7 @@ mod tests {
     #[test]
     fn batches_with_nothing_in_them_do_not_pile_up_behind_one_that_is_not_stored() {
         let mut ledger = Ledger::new(true);
-        let mut close = |ledger: &mut Ledger, bytes| {
+        let close = |ledger: &mut Ledger, bytes| {
             ledger.mark();
             ledger.close_batch(bytes)
         };

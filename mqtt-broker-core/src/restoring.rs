@@ -67,14 +67,10 @@ impl<P: Policy> Core<P> {
         let mut records = records.into_iter().map(|record| Record::read(record.as_ref(), epoch));
         match key.table {
             Table::Clients => {
-                let Some(Record::Client(head)) = records.next().transpose()? else {
-                    return Err(RestoreError::Incomplete);
-                };
-                let mut stored = Stored { head, subscriptions: BTreeMap::new(), will: None, records: 1 };
-                for record in records {
-                    stored.take(record?)?;
-                }
-                self.restore_client(now, records::as_text(&key.name)?, stored)
+                let stored = Stored::read(records);
+                let restored = stored.and_then(|stored| self.restore_client(now, records::as_text(&key.name)?, stored));
+                self.ledger.unrestored |= restored.is_err();
+                restored
             }
             Table::Retained => match records.next().transpose()? {
                 Some(Record::Retained(delivery)) if delivery.message.topic().as_bytes() == &*key.name => {
@@ -202,6 +198,13 @@ struct Stored {
 }
 
 impl Stored {
+    fn read(mut records: impl Iterator<Item = Result<Record, RecordError>>) -> Result<Self, RestoreError> {
+        let Some(Record::Client(head)) = records.next().transpose()? else { return Err(RestoreError::Incomplete) };
+        let mut stored = Self { head, subscriptions: BTreeMap::new(), will: None, records: 1 };
+        records.try_for_each(|record| stored.take(record?))?;
+        Ok(stored)
+    }
+
     fn take(&mut self, record: Record) -> Result<(), RestoreError> {
         self.records += 1;
         match record {

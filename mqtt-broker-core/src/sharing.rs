@@ -33,6 +33,9 @@ impl Memberships {
     }
 }
 
+/// Members whose session cannot be read that are passed over for one message.
+const UNREADABLE_TRIES: u32 = 4;
+
 /// What became of a message for a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dealt {
@@ -209,11 +212,12 @@ fn look(clients: &Clients, connections: &Slots<Conn>, config: &Config, member: &
             let rank = if queue.has_room(asked.size) { Rank::Ready } else { Rank::Last };
             Look { rank, load: queue.messages(), fits: true, may: true }
         }
-        Home::Away { session: None, .. } => Look { rank: Rank::Away, load: 0, fits: true, may: true },
-        Home::Away { session: Some(session), .. } => {
+        Home::Away { session, .. } => {
             let lost = qos == Qos::AtMostOnce && !config.queue_qos0_offline;
-            let rank = if lost || !has_room(session, config, asked) { Rank::Last } else { Rank::Away };
-            Look { rank, load: session.inflight().saturating_add(session.queued()), fits: true, may: true }
+            // of one that is still in the store nobody knows how full it is
+            let full = session.as_ref().is_some_and(|session| !has_room(session, config, asked));
+            let load = session.as_ref().map_or(0, |session| session.inflight().saturating_add(session.queued()));
+            Look { rank: if lost || full { Rank::Last } else { Rank::Away }, load, fits: true, may: true }
         }
         Home::Connection(id) => {
             let Some((conn, connection)) = connections.get(*id).and_then(|conn| Some((conn, conn.connection()?)))
@@ -292,16 +296,23 @@ impl<P: Policy> Core<P> {
         message: &mut Option<Message>,
         handovers: u8,
     ) -> Dealt {
+        // A session that is still in the store is read before it is given anything: if it is lost, or cannot be read, another has it.
+        let mut tries = UNREADABLE_TRIES;
         let picked = loop {
-            let picked = self.choose(origin, group, publication);
-            // A session that is still in the store is read before it is given anything: if it is lost, another member has it.
-            if let Some(picked) = &picked
-                && picked.member.subscription.qos.min(publication.qos) != Qos::AtMostOnce
-                && let Err(NotLoaded::Lost) = self.load(picked.member.client)
-            {
-                continue;
+            let Some(picked) = self.choose(origin, group, publication) else { break None };
+            let client = picked.member.client;
+            if picked.member.subscription.qos.min(publication.qos) == Qos::AtMostOnce {
+                break Some(picked);
             }
-            break picked;
+            match self.load(client) {
+                Err(NotLoaded::Lost) => {}
+                Err(NotLoaded::Unreadable) if tries > 0 => {
+                    tries -= 1;
+                    self.groups.set_rank(group, client, Rank::Last);
+                    self.note_demoted(group, &mut Vec::from([client]));
+                }
+                Ok(()) | Err(NotLoaded::Unreadable) => break Some(picked),
+            }
         };
         let Some(picked) = picked else {
             self.dropped(None, Drop::Denied(ReasonCode::NOT_AUTHORIZED));

@@ -83,9 +83,25 @@ fn a_message_for_a_group_goes_to_another_member_when_the_session_of_the_first_is
         assert_eq!(world.received(writer), ["PUBACK id1"]);
     }
     assert_eq!(world.broker.stats().sessions_lost, 1);
-    let (whole, _) = come_back(&mut world, "whole");
-    let _ = whole;
+    come_back(&mut world, "whole");
     assert_eq!(world.broker.client("whole").unwrap().inflight, 3, "all that was acknowledged");
+}
+
+#[test]
+fn a_message_for_a_group_is_not_lost_with_a_member_in_the_store_that_keeps_none() {
+    let mut world = kept(Durability::Synced);
+    for (id, qos) in [("forgetful", Qos::AtMostOnce), ("keeper", Qos::AtLeastOnce)] {
+        let name = stay(&mut world, id);
+        world.subscribe(name, "$share/g/jobs", qos);
+        world.cut(name);
+    }
+    let mut world = crash(world, 0);
+    let writer = world.join(Version::V5, "writer");
+    for payload in ["1", "2", "3"] {
+        world.publish(writer, "jobs", payload, Qos::AtLeastOnce);
+    }
+    come_back(&mut world, "keeper");
+    assert_eq!(world.broker.client("keeper").unwrap().inflight, 3, "nothing of QoS 0 is kept for who is away");
 }
 
 // --- rights (S7) -----------------------------------------------------------------------------------------------------
@@ -190,6 +206,46 @@ fn a_host_that_cannot_load_sessions_does_not_lose_them() {
     let name = world.try_join(Version::V5, "c", |connect| connect.clean_start = false);
     assert_eq!(world.received(name), ["CONNACK 0x88"]);
     assert_eq!((world.broker.stats().sessions, world.broker.stats().sessions_lost), (1, 0));
+}
+
+#[test]
+fn a_message_for_a_group_goes_to_a_member_whose_session_can_be_read() {
+    let mut world = kept(Durability::Synced);
+    for id in ["far", "near"] {
+        let name = stay(&mut world, id);
+        world.subscribe(name, "$share/g/jobs", Qos::AtLeastOnce);
+        world.cut(name);
+    }
+    let mut world = crash(world, 0);
+    let (near, _) = come_back(&mut world, "near");
+    world.cut(near);
+    world.broker.policy_mut().fails = true;
+    let writer = world.join(Version::V5, "writer");
+    for payload in ["1", "2", "3"] {
+        world.publish(writer, "jobs", payload, Qos::AtLeastOnce);
+        assert_eq!(world.received(writer), ["PUBACK id1"]);
+    }
+    assert_eq!(world.broker.client("near").unwrap().queued, 3);
+}
+
+// v5 [MQTT-3.1.2-4] v4 [MQTT-3.1.2-6]
+#[test]
+fn a_session_that_was_not_restored_does_not_outlive_a_clean_start_of_its_client() {
+    let mut world = kept(Durability::Synced);
+    for id in ["a", "b"] {
+        let name = stay(&mut world, id);
+        world.subscribe(name, "news", Qos::AtLeastOnce);
+    }
+    let mut config = synced();
+    config.max_sessions = 1;
+    let (mut world, unrestored) = crash_before_the_first_turn(&world, config);
+    assert_eq!(unrestored.len(), 1, "told");
+    world.broker.purge_session(world.now, "a");
+    let b = world.join(Version::V311, "b"); // a clean start, for this connection only
+    world.goodbye(b);
+    assert_eq!(tables(&world)[0], (Table::Clients, 0));
+    let world = crash(world, 0);
+    assert_eq!(world.broker.stats().sessions, 0);
 }
 
 // --- wills and bans --------------------------------------------------------------------------------------------------
