@@ -5,24 +5,29 @@ use std::fs;
 use std::path::Path;
 
 const TABLE: &str = include_str!("../FEATURES.md");
+/// The tests of the programs. A package has none.
+const EXAMPLES: &str = "../examples/tests";
 
-/// `story::test` for every test of the world.
+/// `story::test` for every test of the world, and `examples/file::test` for every one of the programs.
 fn tests() -> HashSet<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/world");
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = HashSet::new();
-    for file in fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
-        if path.is_dir() {
-            continue; // what stories are told with
-        }
-        let story = path.file_stem().unwrap().to_str().unwrap().to_string();
-        let text = fs::read_to_string(&path).unwrap();
-        let mut marked = false;
-        for line in text.lines() {
-            if let Some(rest) = line.strip_prefix("fn ").filter(|_| marked) {
-                found.insert(format!("{story}::{}", rest.split('(').next().unwrap()));
+    for (folder, prefix) in [(package.join("tests/world"), ""), (package.join(EXAMPLES), "examples/")] {
+        for file in fs::read_dir(folder).into_iter().flatten() {
+            let path = file.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue; // what stories are told with
             }
-            marked = line == "#[test]" || (marked && line.starts_with("//"));
+            let story = path.file_stem().unwrap().to_str().unwrap().to_string();
+            let text = fs::read_to_string(&path).unwrap();
+            let mut marked = false;
+            for line in text.lines() {
+                if let Some(rest) = line.strip_prefix("fn ").filter(|_| marked) {
+                    found.insert(format!("{prefix}{story}::{}", rest.split('(').next().unwrap()));
+                }
+                let goes_on = line.starts_with("//") || line.starts_with("#[");
+                marked = line == "#[test]" || (marked && goes_on);
+            }
         }
     }
     found
@@ -30,14 +35,14 @@ fn tests() -> HashSet<String> {
 
 #[test]
 fn every_row_names_tests_that_exist() {
-    let tests = tests();
+    let (tests, has_examples) = (tests(), Path::new(env!("CARGO_MANIFEST_DIR")).join(EXAMPLES).exists());
     let rows = TABLE.lines().filter(|line| line.starts_with("| ")).skip(1);
     let mut named = 0;
     for row in rows {
         let last = row.trim_end_matches('|').rsplit('|').next().unwrap();
         let names: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
         assert!(!names.is_empty(), "no test: {row}");
-        for name in names {
+        for name in names.into_iter().filter(|name| has_examples || !name.starts_with("examples/")) {
             assert!(tests.contains(name), "there is no test `{name}`: {row}");
             named += 1;
         }
