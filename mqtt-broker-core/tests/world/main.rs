@@ -35,7 +35,9 @@ mod shared;
 mod shared_choice;
 mod shared_handover;
 mod shared_storm;
+#[cfg(feature = "store")]
 mod simulated;
+#[cfg(feature = "store")]
 mod simulation;
 mod storm;
 mod subscribing;

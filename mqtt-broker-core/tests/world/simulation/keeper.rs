@@ -1,11 +1,14 @@
 //! The policy of a simulated world: it decides by the first letter of a topic, and remembers what it has said.
 use super::wire::number_of;
 use mqtt_broker_core::codec::{Qos, ReasonCode};
+use mqtt_broker_core::store::{LoadError, MemoryStore, Store, StoreKey, Table};
 use mqtt_broker_core::topic::TopicFilter;
 use mqtt_broker_core::{
     ClientInfo, ConnectRequest, Decision, Origin, Policy, PublishRequest, ReceiveRequest, SubscribeRequest, Ticket,
     UnsubscribeRequest,
 };
+use std::cell::RefCell;
+use std::rc::Rc;
 
 #[derive(Default)]
 pub(super) struct Keeper {
@@ -18,6 +21,8 @@ pub(super) struct Keeper {
     /// What it has allowed and denied since somebody looked.
     pub(super) allowed: Vec<Message>,
     pub(super) denied: Vec<Message>,
+    /// Where sessions are read.
+    pub(super) store: Rc<RefCell<MemoryStore>>,
 }
 
 pub(super) enum About {
@@ -133,5 +138,10 @@ impl Policy for Keeper {
 
     fn receive(&mut self, request: &ReceiveRequest<'_>) -> bool {
         may_receive(request.publication.topic.as_str(), self.revoked)
+    }
+
+    fn load_session(&mut self, client_id: &str, each: &mut dyn FnMut(&[u8])) -> Result<(), LoadError> {
+        let key = StoreKey::new(Table::Sessions, client_id.as_bytes());
+        self.store.borrow_mut().load(&key, each).map_err(|_| LoadError)
     }
 }

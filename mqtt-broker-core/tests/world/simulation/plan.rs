@@ -69,6 +69,8 @@ pub struct Shape {
     pub max_session_expiry: u32,
     pub session_expiry_v3: u32,
     pub max_message_expiry: Option<u32>,
+    /// Sessions are stored, and what rests on that waits for it.
+    pub durable: bool,
 }
 
 /// Everything that can be asked for besides clients that keep to the rules.
@@ -80,11 +82,13 @@ pub struct Faults {
     pub rules: bool,
     /// The policy puts decisions off and takes rights back.
     pub policy: bool,
+    /// The process dies, and another begins with what it had stored.
+    pub crashes: bool,
 }
 
 impl Faults {
-    pub const NONE: Self = Self { links: false, rules: false, policy: false };
-    pub const ALL: Self = Self { links: true, rules: true, policy: true };
+    pub const NONE: Self = Self { links: false, rules: false, policy: false, crashes: false };
+    pub const ALL: Self = Self { links: true, rules: true, policy: true, crashes: true };
 
     /// `none`, `all`, or the names of some with commas between them.
     pub fn named(text: &str) -> Option<Self> {
@@ -96,6 +100,7 @@ impl Faults {
                 "links" => faults.links = true,
                 "rules" => faults.rules = true,
                 "policy" => faults.policy = true,
+                "crashes" => faults.crashes = true,
                 _ => return None,
             }
         }
@@ -168,6 +173,27 @@ pub enum Step {
     Advance {
         millis: u64,
     },
+    /// From now on the host lets what it has written wait, or makes it durable after every turn.
+    Holds {
+        holds: bool,
+    },
+    /// The host makes durable what it has written.
+    Sync,
+    /// The process dies and another begins: with what was durable, and what `how` leaves of the rest.
+    Crash {
+        how: Loss,
+        at: usize,
+    },
+}
+
+/// What a crash does to what was written and is not durable.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Loss {
+    Tail,
+    Tear,
+    Drop,
+    Reorder,
+    Flip,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -250,12 +276,12 @@ impl Will {
 /// Decides everything.
 pub fn plan(seed: u64, clients: usize, steps: usize, faults: Faults, day: bool) -> (Shape, Vec<Step>) {
     let mut random = Random(seed.wrapping_mul(0xA076_1D64_78BD_642F));
-    let shape = shape(&mut random, clients);
+    let shape = shape(&mut random, clients, faults);
     let list = (1..=steps).map(|number| step(&mut random, &shape, faults, day, number as u32)).collect();
     (shape, list)
 }
 
-fn shape(random: &mut Random, clients: usize) -> Shape {
+fn shape(random: &mut Random, clients: usize, faults: Faults) -> Shape {
     let strategies = [
         Strategy::RoundRobin,
         Strategy::Random,
@@ -283,6 +309,7 @@ fn shape(random: &mut Random, clients: usize) -> Shape {
         max_session_expiry: random.of(&[60, 1_000, u32::MAX]),
         session_expiry_v3: random.of(&[30, 500]),
         max_message_expiry: random.one_in(4).then_some(40),
+        durable: faults.crashes && !random.one_in(3),
     }
 }
 
@@ -327,6 +354,12 @@ fn step(random: &mut Random, shape: &Shape, faults: Faults, day: bool, number: u
         }
         87 if faults.policy => Step::Revoke { revoked: random.one_in(2) },
         88..91 if faults.policy => Step::Decide { which: random.below(8), allow: !random.one_in(3) },
+        91 if shape.durable => Step::Holds { holds: random.one_in(2) },
+        92 if shape.durable => Step::Sync,
+        93 if shape.durable => {
+            let how = random.of(&[Loss::Tail, Loss::Tear, Loss::Tear, Loss::Drop, Loss::Reorder, Loss::Flip]);
+            Step::Crash { how, at: random.below(10_000) }
+        }
         _ => {
             let short = [1, 60, 150, 999, 1_000, 2_500, 6_000, 15_000, 40_000, 200_000];
             let long = [10, 5_000, 60_000, 120_000, 600_000];

@@ -7,7 +7,7 @@ use super::keeper::{Message, is_asked_each, may_receive, plain};
 use super::plan::{Asked, Shape};
 use mqtt_broker_core::codec::{Qos, RetainHandling};
 use mqtt_broker_core::{Overflow, Overlap};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a policy may take, and a moment more.
 const DECISION: u64 = 10_001;
@@ -26,6 +26,8 @@ pub(super) struct Reference {
     pub(super) unkept: usize,
     /// Copies for groups that may have got lost in ways that the broker has told.
     slack: usize,
+    /// Whose session was to end with the process, and may have to end anew.
+    ghosts: Vec<usize>,
     /// Counts up: order of all things, and their names.
     pub(super) next: u64,
 }
@@ -41,6 +43,8 @@ pub(super) struct Session {
     pub(super) expiry: u32,
     pub(super) expires: Option<u64>,
     pub(super) ended: bool,
+    /// It lies in the store: nobody has come for it since the last crash.
+    pub(super) unread: bool,
     pub(super) subscriptions: Vec<Subscription>,
     /// All memberships of groups that it has or had.
     was: Vec<Subscription>,
@@ -182,6 +186,7 @@ pub(super) struct Got<'a> {
 
 /// Which copy it was.
 pub(super) struct Found {
+    pub(super) name: u64,
     /// Its place in the order of its session, if it has one.
     pub(super) order: Option<u64>,
     pub(super) by_group: bool,
@@ -217,6 +222,7 @@ impl Reference {
             routed: BTreeMap::new(),
             unkept: 0,
             slack: 0,
+            ghosts: Vec::new(),
             next: 1,
         }
     }
@@ -277,6 +283,7 @@ impl Reference {
                 expiry: 0,
                 expires: None,
                 ended: false,
+                unread: false,
                 subscriptions: Vec::new(),
                 was: Vec::new(),
                 owed: Vec::new(),
@@ -286,6 +293,7 @@ impl Reference {
         }
         let session = self.of(client).expect("it was just made");
         (session.connected, session.clear, session.expires) = (true, true, None);
+        session.unread = false;
         (session.expiry, session.max_packet) = (expiry, connect.max_packet);
         if connect.max_packet.is_some() {
             session.owed.iter_mut().for_each(Owed::soften);
@@ -317,7 +325,11 @@ impl Reference {
 
     /// A session ended; `cleared` if its client asked for that, or the host did.
     pub(super) fn session_ended(&mut self, now: u64, client: usize, cleared: bool) {
-        let session = self.of(client).expect("a session ends once");
+        let Some(session) = self.of(client) else {
+            // it may have been stored, though it was to end with its connection
+            assert!(self.ghosts.contains(&client), "a session ends once");
+            return;
+        };
         assert!(!session.connected, "the session of c{client} ends while it is connected");
         let over = session.expires.is_some_and(|at| at <= now);
         assert!(over || cleared, "the session of c{client} ends too early");
@@ -448,8 +460,8 @@ impl Reference {
             for owed in &mut session.owed {
                 owed.may_be_lower |= owed.replay.is_some();
                 if !may_receive(&owed.topic, revoked) {
-                    // what is on its way to somebody who is connected cannot be taken back
-                    owed.must = if session.connected { owed.must.softened() } else { Must::Never };
+                    // what is on its way to somebody who is connected cannot be taken back; what was not read is judged when it is
+                    owed.must = if session.connected || session.unread { owed.must.softened() } else { Must::Never };
                 } else if denied.is_some_and(|filter| matches(filter, &owed.topic)) {
                     owed.soften();
                 }
@@ -705,7 +717,7 @@ impl Reference {
             }
             in_time(now, owed.expires, got);
             // what may have come by a group tells nothing of the order
-            return Found { order: Some(owed.order).filter(|_| of_group.is_none()), by_group: false };
+            return Found { name: owed.name, order: Some(owed.order).filter(|_| of_group.is_none()), by_group: false };
         }
         self.received_of_group(now, at, got)
     }
@@ -745,8 +757,9 @@ impl Reference {
         (shared.holder, shared.again, shared.got) = (Some(name), false, Some(Was::new(got)));
         // what is not acknowledged at QoS 1 may come to somebody else when its session ends
         shared.done = got.qos != Qos::AtLeastOnce;
+        let name = shared.name;
         in_time(now, shared.expires, got);
-        Found { order: None, by_group: true }
+        Found { name, order: None, by_group: true }
     }
 
     /// Whether a message for a group can be what a session got: as one of its memberships was granted it.
@@ -828,6 +841,111 @@ impl Reference {
             .filter(|shared| shared.must && (shared.holder.is_none() || shared.again) && !over(shared.expires))
             .collect();
         assert!(missing.len() <= self.slack, "groups never got {missing:?}");
+    }
+}
+
+// --- crashes -----------------------------------------------------------------------------------------------------------
+
+/// What clients know, whatever becomes of the broker.
+#[derive(Default)]
+pub(super) struct Known {
+    /// The copies of QoS 1 and 2 that came, by name.
+    pub(super) received: BTreeSet<u64>,
+    /// The messages that were acknowledged to their publishers.
+    pub(super) acknowledged: BTreeSet<u32>,
+    /// Sessions that a CONNACK has told of.
+    pub(super) told: BTreeSet<u64>,
+    /// Subscriptions that a SUBACK has told of, and those that an UNSUBACK has told to be gone.
+    pub(super) granted: BTreeSet<(usize, &'static str)>,
+    pub(super) gone: BTreeSet<(usize, &'static str)>,
+}
+
+impl Reference {
+    /// The process died at `now`: this is what was stored, `before` is how things stood.
+    ///
+    /// **Nothing is lost that somebody was told of**: sessions, subscriptions, messages that were acknowledged, retained ones among them.
+    pub(super) fn begin_anew(&mut self, now: u64, before: &Self, known: &Known) {
+        self.nothing_told_is_lost(before, known);
+        self.next = before.next;
+        self.retained.retain(|kept| kept.is_there(now));
+        (self.revoked, self.unkept) = (before.revoked, 0);
+        let mut gone = Vec::new();
+        for session in &mut self.sessions {
+            if !session.ended && session.connected {
+                session.connected = false;
+                session.expires = (session.expiry != u32::MAX).then(|| now + u64::from(session.expiry) * 1_000);
+                if session.expiry == 0 {
+                    session.ended = true;
+                    session.subscriptions.clear();
+                    gone.push((session.name, session.client));
+                }
+                for will in self.wills.iter_mut().filter(|will| will.client == session.client && will.due.is_none()) {
+                    will.due = Some(now + u64::from(will.delay.min(session.expiry)) * 1_000);
+                }
+            }
+            session.unread = true;
+            session.replays.clear();
+            session.owed.retain(|owed| owed.qos != Qos::ExactlyOnce || !known.received.contains(&owed.name));
+            for owed in &mut session.owed {
+                if owed.replay.is_some() || owed.qos == Qos::AtMostOnce || known.received.contains(&owed.name) {
+                    owed.soften();
+                }
+            }
+        }
+        for (name, client) in gone {
+            self.ghosts.push(client);
+            self.leave(name, None);
+        }
+        // one that waits for the policy has its time anew
+        for will in self.wills.iter_mut().filter(|will| will.due.is_some_and(|at| at < now)) {
+            will.due = Some(now);
+        }
+        for shared in &mut self.shared {
+            let Some(was) = before.shared.iter().find(|was| was.name == shared.name) else { continue };
+            *shared = was.clone();
+            if shared.holder.is_some() {
+                // what is not known to be acknowledged may come again, to whoever it was for
+                (shared.again, shared.done, shared.must) = (true, shared.qos == Qos::ExactlyOnce && shared.done, false);
+            }
+        }
+    }
+
+    fn nothing_told_is_lost(&self, before: &Self, known: &Known) {
+        let stays = |session: &&Session| !session.ended && session.expiry > 0;
+        for was in before.sessions.iter().filter(stays) {
+            let told = known.told.contains(&was.name);
+            let Some(is) = self.sessions.iter().find(|is| is.name == was.name && !is.ended) else {
+                assert!(!told, "the session of c{} is lost", was.client);
+                continue;
+            };
+            for sub in &was.subscriptions {
+                let told = known.granted.contains(&(was.client, sub.filter));
+                assert!(!told || is.subscriptions.contains(sub), "c{} has lost {sub:?}", was.client);
+            }
+            for sub in &is.subscriptions {
+                let told = known.gone.contains(&(was.client, sub.filter));
+                assert!(!told, "c{} has {sub:?} again", was.client);
+            }
+            for owed in was.owed.iter().filter(|owed| owed.must == Must::Yes && owed.replay.is_none()) {
+                let told = owed.qos != Qos::AtMostOnce && known.acknowledged.contains(&owed.number);
+                let is_there = is.owed.iter().any(|other| other.name == owed.name);
+                let dropped = was.slack > is.slack; // nobody knows which
+                assert!(!told || is_there || dropped, "c{} will never get {owed:?}", was.client);
+            }
+        }
+        for was in &before.retained {
+            let told = known.acknowledged.contains(&was.number);
+            let is_there = self.retained.iter().any(|is| is.topic == was.topic && is.number == was.number);
+            assert!(!told || is_there, "it is not retained any more: {was:?}");
+        }
+        for was in before.shared.iter().filter(|was| was.must && was.holder.is_none()) {
+            let mut members =
+                before.sessions.iter().filter(|session| session.subscriptions.iter().any(|sub| sub.filter == was.text));
+            let told = known.acknowledged.contains(&was.number) && members.all(|member| member.expiry > 0);
+            let is_there = self.shared.iter().any(|is| is.name == was.name);
+            let dropped = before.slack > self.slack;
+            assert!(!told || is_there || dropped, "the group will never get {was:?}");
+        }
     }
 }
 

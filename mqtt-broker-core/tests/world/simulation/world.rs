@@ -1,31 +1,38 @@
 //! The broker under test with its host and its clients, and the reference beside it: each step is done, and what comes of it is judged.
 use super::keeper::{About, Keeper, Message};
-use super::plan::{Asked, Connect, Fault, Publish, Shape, Step, TOPICS};
-use super::reference::{Got, Reference};
+use super::plan::{Asked, Connect, Fault, Loss, Publish, Shape, Step, TOPICS};
+use super::reference::{Got, Known, Reference};
 use super::wire::{self, number_of};
 use mqtt_broker_core::codec::{
     AckKind, Disconnect, OutBuf, Packet, Properties, Property, Publish as PublishPacket, Qos, Reader, ReasonCode,
     SubscribeOptions, Version,
 };
-use mqtt_broker_core::session::{ProtocolErrorKind, QueueLimits};
+use mqtt_broker_core::session::{Epoch, ProtocolErrorKind, QueueLimits};
+use mqtt_broker_core::store::{
+    Fault as StoreFault, MemoryStore, Store, StoreAction, StoreKey, StoreOp, StoreRecord, StoreTicket, Table, restore,
+};
 use mqtt_broker_core::topic::{HashSeed, TopicFilter, TopicName};
 use mqtt_broker_core::{
-    Broker, Cause, Config, ConnectionId, Decision, Drop, Event, EventMask, Instant, Limit, Peer, Publication, Rate,
-    Read, RetainedCursor,
+    Broker, Cause, Config, ConnectionId, Decision, Drop, Durability, Event, EventMask, Instant, Limit, Peer,
+    Publication, Rate, Read, RetainedCursor,
 };
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 /// A loop that goes on for longer does not end.
 const FOREVER: usize = 100_000;
 const SECOND: u64 = 1_000;
 const START: u64 = 1_000_000;
+const EPOCH: Epoch = Epoch::from_unix_millis(1_700_000_000_000);
 
 /// What a client knows over all its connections.
 #[derive(Default)]
 struct Client {
     /// The connection it uses.
     link: Option<usize>,
-    /// Those it has not closed, though it uses another.
+    /// The session it was told of last.
+    session: Option<u64>,
     last_id: u16,
     /// What it has published at QoS 1 and 2 and is not finished, in order.
     pending: Vec<Sent>,
@@ -108,44 +115,48 @@ pub(super) struct World {
     pub(super) trace: u64,
     purged: Option<usize>,
     settling: bool,
+    known: Known,
+    host: Host,
 }
+
+/// The host's store, and what it has not said to the broker yet.
+struct Host {
+    store: Rc<RefCell<MemoryStore>>,
+    holds: bool,
+    /// What was written and is not durable.
+    waiting: Option<StoreTicket>,
+    /// How things stood behind each batch that a crash may leave: the first is durable.
+    stood: VecDeque<(u64, Reference)>,
+    batches: u64,
+}
+
+/// Under this key the host counts its batches, to know after a crash which was the last.
+const BATCHES: &[u8] = b"\0batches";
 
 impl World {
     pub(super) fn new(shape: &Shape) -> Self {
-        let mut config = Config::default();
-        config.server.receive_maximum = shape.receive_maximum;
-        config.server.maximum_inflight = shape.inflight;
-        config.server.topic_alias_maximum = 2;
-        config.server.topic_alias_maximum_outgoing = 2;
-        config.max_subscriptions = shape.max_subscriptions;
-        config.queue = QueueLimits { messages: shape.queue_messages, bytes: 1 << 30 };
-        config.max_queued_bytes = shape.max_queued_bytes;
-        config.max_retained = shape.max_retained;
-        config.high_water = shape.high_water;
-        config.max_session_expiry = shape.max_session_expiry;
-        config.session_expiry_v3 = shape.session_expiry_v3;
-        config.max_message_expiry = shape.max_message_expiry;
-        config.overflow = shape.overflow;
-        config.overlap = shape.overlap;
-        config.queue_qos0_offline = shape.queue_qos0_offline;
-        config.shared.strategy = shape.strategy;
-        config.shared.max_handovers = u8::MAX;
-        config.client_rates.messages = shape.rate.map(|per_second| Rate { per_second, burst: 3 });
-        let mut events = EventMask::default();
-        (events.published, events.drops) = (true, true);
-        config.events = events;
-        let broker = Broker::new(config, Keeper::default(), HashSeed::new(1, 2)).expect("a configuration that can be");
+        let store = Rc::new(RefCell::new(MemoryStore::with_limit(1 << 30)));
+        let reference = Reference::new(shape);
+        let host = Host {
+            store: Rc::clone(&store),
+            holds: false,
+            waiting: None,
+            stood: VecDeque::from([(0, reference.clone())]),
+            batches: 0,
+        };
         Self {
-            broker,
+            broker: broker(shape, store),
             shape: shape.clone(),
             now: START,
             names: (0..shape.clients).map(|at| format!("c{at}")).collect(),
             clients: (0..shape.clients).map(|_| Client::default()).collect(),
             links: Vec::new(),
-            reference: Reference::new(shape),
+            reference,
             trace: 0xCBF2_9CE4_8422_2325,
             purged: None,
             settling: false,
+            known: Known::default(),
+            host,
         }
     }
 
@@ -202,6 +213,9 @@ impl World {
             Step::Decide { which, allow } => self.decide(*which, *allow),
             Step::Revoke { revoked } => self.revoke(*revoked),
             Step::Advance { millis } => self.advance(*millis),
+            Step::Holds { holds } => self.host.holds = *holds,
+            Step::Sync => self.sync(),
+            Step::Crash { how, at } => self.crash(*how, *at),
         }
         self.turn();
         self.advance(0);
@@ -303,6 +317,10 @@ impl World {
         let id = self.next_id(slot);
         let version = self.link(slot).plan.version;
         let request = Request::Subscribe(asked.into_iter().map(|asked| (asked, false)).collect(), identifier);
+        for (filter, _) in &list {
+            self.known.granted.remove(&(who, *filter));
+            self.known.gone.remove(&(who, *filter));
+        }
         self.link(slot).asked.insert(id, request);
         self.send(slot, &wire::subscribe(&list, identifier, id, version));
     }
@@ -322,6 +340,7 @@ impl World {
         }
         let id = self.next_id(slot);
         let version = self.link(slot).plan.version;
+        self.known.granted.remove(&(who, filter));
         self.link(slot).asked.insert(id, Request::Unsubscribe(filter, false));
         self.send(slot, &wire::unsubscribe(filter, id, version));
     }
@@ -462,7 +481,7 @@ impl World {
         self.broker.reauthorize_all(self.at());
         self.reference.judged_anew(None, None);
         for (who, client) in self.clients.iter_mut().enumerate() {
-            if self.reference.of(who).is_some_and(|session| !session.connected) {
+            if self.reference.of(who).is_some_and(|session| !session.connected && !session.unread) {
                 for taken in &mut client.unfinished {
                     taken.revoked |= !super::keeper::may_receive(&taken.topic, revoked);
                 }
@@ -549,9 +568,97 @@ impl World {
             let eager = |link: &Link| !link.plan.lazy && link.connected && !link.answers.is_empty();
             match self.links.iter().position(|link| link.as_ref().is_some_and(eager)) {
                 Some(slot) => self.answer(slot, 1),
+                None if self.keep() => {}
                 None => return,
             }
         }
+    }
+
+    // --- the store -------------------------------------------------------------------------------------------------
+
+    /// Writes what the broker gives out, and makes it durable unless the host holds that back; whether there was something.
+    fn keep(&mut self) -> bool {
+        let mut batch = Vec::new();
+        let Some(ticket) = self.broker.poll_store(EPOCH, &mut batch) else { return false };
+        self.host.batches += 1;
+        self.host.stood.push_back((self.host.batches, self.reference.clone()));
+        self.note();
+        let count = self.host.batches.to_le_bytes();
+        let action = StoreAction::Put(StoreRecord::Bytes(count[..].into()));
+        batch.push(StoreOp { key: StoreKey::new(Table::Sessions, BATCHES), action });
+        self.host.store.borrow_mut().write(&batch, EPOCH).expect("there is room");
+        self.host.waiting = Some(ticket);
+        if !self.host.holds {
+            self.sync();
+        }
+        true
+    }
+
+    fn sync(&mut self) {
+        self.host.store.borrow_mut().sync().expect("it can");
+        let last = self.host.batches;
+        self.host.stood.retain(|(batch, _)| *batch == last);
+        if let Some(ticket) = self.host.waiting.take() {
+            self.broker.stored(self.at(), ticket);
+            self.note();
+        }
+    }
+
+    /// The process dies, and the next begins with what is left of its store.
+    fn crash(&mut self, how: Loss, at: usize) {
+        if !self.shape.durable {
+            return;
+        }
+        let store = self.host.store.borrow().clone();
+        let (frames, bytes) = (store.unsynced() + 1, store.unsynced_bytes() + 1);
+        let mut store = store.crash(match how {
+            Loss::Tail => StoreFault::LoseTail,
+            Loss::Tear => StoreFault::Tear(at % bytes),
+            Loss::Drop => StoreFault::Drop(at % frames),
+            Loss::Reorder => StoreFault::Reorder(at as u64),
+            Loss::Flip => StoreFault::Flip(at % bytes),
+        });
+        let mut left = 0;
+        let key = StoreKey::new(Table::Sessions, BATCHES);
+        let each = &mut |record: &[u8]| left = record.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        store.load(&key, each).expect("it can be read");
+        let stood = self.host.stood.iter().find(|(batch, _)| *batch == left);
+        let (_, stood) = stood.expect("a store loses nothing that is durable").clone();
+        let mut reference = stood.clone();
+        reference.begin_anew(self.now, &self.reference, &self.known);
+        self.reference = reference;
+        self.links.clear();
+        for client in &mut self.clients {
+            client.link = None;
+            // what came at QoS 1 before it was stored may come under another identifier, and that one with something else
+            for taken in client.unfinished.iter_mut().filter(|taken| taken.qos == Qos::AtLeastOnce) {
+                taken.answered = true;
+            }
+        }
+        let was = self.broker.policy();
+        let (revoked, connect, publish, subscribe) =
+            (was.revoked, was.defers_connect, was.defers_publish, was.defers_subscribe);
+        let store = Rc::new(RefCell::new(store));
+        self.broker = broker(&self.shape, Rc::clone(&store));
+        let keeper = self.broker.policy_mut();
+        (keeper.revoked, keeper.defers_connect) = (revoked, connect);
+        (keeper.defers_publish, keeper.defers_subscribe) = (publish, subscribe);
+        self.host = Host {
+            store: Rc::clone(&store),
+            holds: self.host.holds,
+            waiting: None,
+            // the beginning of this process is not stored either
+            stood: VecDeque::from([(left, stood)]),
+            batches: left,
+        };
+        let now = self.at();
+        let unrestored = restore(&mut self.broker, &mut *store.borrow_mut(), now, EPOCH).expect("it can be read");
+        assert!(unrestored.is_empty(), "{unrestored:?}");
+        if revoked {
+            // that a right was taken away may not have been stored
+            self.revoke(true);
+        }
+        self.note();
     }
 
     /// Reads what waits in a transport, if the host may.
@@ -609,6 +716,8 @@ impl World {
             Packet::Connack(connack) => {
                 let ok = !connack.reason.is_error();
                 self.link(slot).connected = ok;
+                let session = self.link(slot).session.filter(|_| ok);
+                self.known.told.extend(session);
                 if ok {
                     self.resume(slot, connack.session_present);
                 }
@@ -627,6 +736,10 @@ impl World {
                 if link.plan.version == Version::V5 {
                     let code = unsuback.codes.iter().next().expect("a code for each filter");
                     assert_eq!(code == ReasonCode::SUCCESS, made, "UNSUBACK {code:?} for {filter}");
+                }
+                let who = link.who;
+                if made {
+                    self.known.gone.insert((who, filter));
                 }
             }
             Packet::Pingresp => {
@@ -649,7 +762,10 @@ impl World {
         // one that was let in late has taken the other over
         self.clients[who].link = Some(slot);
         let client = &mut self.clients[who];
-        if !present {
+        // That the session began anew may have been said in a CONNACK that got lost. No client can know that, and what it sends again is
+        // then new to the broker; here it does know, so that QoS 2 can be judged.
+        let is_new = std::mem::replace(&mut client.session, name) != name;
+        if !present || is_new {
             client.pending.clear();
             client.unfinished.clear();
             return;
@@ -683,11 +799,15 @@ impl World {
             panic!("a SUBACK that nobody waits for")
         };
         assert_eq!(list.len(), codes.len(), "a code for each filter");
+        let (who, version) = (link.who, link.plan.version);
         for ((asked, made), code) in list.iter().zip(codes) {
-            if link.plan.version != Version::V31 || *made {
+            if version != Version::V31 || *made {
                 assert_eq!(!code.is_error(), *made, "SUBACK {code:?} for {}", asked.filter);
             }
             assert!(!made || code.0 == asked.qos as u8, "granted {code:?} for {asked:?}");
+            if *made {
+                self.known.granted.insert((who, asked.filter));
+            }
         }
     }
 
@@ -735,6 +855,9 @@ impl World {
     fn is_fair_answer(&mut self, number: u32, topic: &str, reason: ReasonCode, v5: bool, again: bool) {
         if number == 0 {
             return;
+        }
+        if !reason.is_error() {
+            self.known.acknowledged.insert(number);
         }
         let routed = self.reference.routed.get(&number).copied();
         let may_be_denied = topic.starts_with(['n', 'b', 'd']);
@@ -807,6 +930,7 @@ impl World {
                     assert!(taken.answered, "the identifier {id} of c{who} is in use, by {}: {got:?}", taken.number);
                 }
                 let found = self.reference.received(now, session, &got);
+                self.known.received.insert(found.name);
                 self.in_order(slot, 1, found.order);
                 let client = &mut self.clients[who];
                 client.unfinished.retain(|taken| taken.id != id);
@@ -984,6 +1108,10 @@ impl World {
         };
         let expiry = asked.min(self.shape.max_session_expiry);
         let since = self.reference.next;
+        if !present {
+            self.known.granted.retain(|(client, _)| *client != who);
+            self.known.gone.retain(|(client, _)| *client != who);
+        }
         let session = self.reference.connected(self.now, who, &plan, expiry, present);
         let link = self.link(slot);
         (link.session, link.since) = (Some(session), since);
@@ -1166,7 +1294,9 @@ impl World {
                 self.turn();
             }
         }
-        self.settling = true;
+        (self.settling, self.host.holds) = (true, false);
+        self.sync();
+        self.turn();
         for _ in 0..20 {
             for who in 0..self.clients.len() {
                 self.is_there(who);
@@ -1217,6 +1347,7 @@ impl World {
             assert_eq!((link.pings, link.asked.len(), link.answers.len()), (0, 0, 0), "c{} waits", link.who);
         }
         assert!(self.broker.policy().waiting.is_empty());
+        assert_eq!(self.broker.stats().held_answers, 0);
     }
 
     /// **Everybody goes, and what was kept for them with them.**
@@ -1237,5 +1368,41 @@ impl World {
         assert_eq!((stats.retained, stats.retained_bytes), (0, 0), "{stats:?}");
         assert!(self.reference.wills.is_empty(), "a will was never published: {:?}", self.reference.wills);
         assert_eq!(self.broker.poll_timeout(), None, "something is due, though nobody is there");
+        self.turn();
+        for table in Table::ALL {
+            let mut left = Vec::new();
+            let each = &mut |name: &[u8]| left.push(String::from_utf8_lossy(name).into_owned());
+            self.host.store.borrow_mut().names(table, each).expect("it can be read");
+            left.retain(|name| name.as_bytes() != BATCHES);
+            assert!(left.is_empty(), "{table:?} keeps {left:?}");
+        }
     }
+}
+
+fn broker(shape: &Shape, store: Rc<RefCell<MemoryStore>>) -> Broker<Keeper> {
+    let mut config = Config::default();
+    config.server.receive_maximum = shape.receive_maximum;
+    config.server.maximum_inflight = shape.inflight;
+    config.server.topic_alias_maximum = 2;
+    config.server.topic_alias_maximum_outgoing = 2;
+    config.max_subscriptions = shape.max_subscriptions;
+    config.queue = QueueLimits { messages: shape.queue_messages, bytes: 1 << 30 };
+    config.max_queued_bytes = shape.max_queued_bytes;
+    config.max_retained = shape.max_retained;
+    config.high_water = shape.high_water;
+    config.max_session_expiry = shape.max_session_expiry;
+    config.session_expiry_v3 = shape.session_expiry_v3;
+    config.max_message_expiry = shape.max_message_expiry;
+    config.overflow = shape.overflow;
+    config.overlap = shape.overlap;
+    config.queue_qos0_offline = shape.queue_qos0_offline;
+    config.shared.strategy = shape.strategy;
+    config.shared.max_handovers = u8::MAX;
+    config.client_rates.messages = shape.rate.map(|per_second| Rate { per_second, burst: 3 });
+    let mut events = EventMask::default();
+    (events.published, events.drops) = (true, true);
+    config.events = events;
+    config.durability = if shape.durable { Durability::Synced } else { Durability::None };
+    Broker::new(config, Keeper { store, ..Keeper::default() }, HashSeed::new(1, 2))
+        .expect("a configuration that can be")
 }
