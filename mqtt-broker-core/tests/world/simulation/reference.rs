@@ -643,6 +643,9 @@ impl Reference {
         let Shape { overflow, overlap, queue_messages, max_queued_bytes, .. } = self.shape.clone();
         let of_groups = self.shared.iter().filter(|shared| !shared.done).count();
         self.slack += 1;
+        if self.ghosts.contains(&client) && self.of(client).is_none() {
+            return;
+        }
         let session = self.of(client).expect("a queue is somebody's");
         let waiting = session.owed.len() + unfinished + of_groups;
         assert!(
@@ -869,6 +872,15 @@ impl Reference {
         self.next = before.next;
         self.retained.retain(|kept| kept.is_there(now));
         (self.revoked, self.unkept) = (before.revoked, 0);
+        for shared in &mut self.shared {
+            let Some(was) = before.shared.iter().find(|was| was.name == shared.name) else { continue };
+            *shared = was.clone();
+            if shared.holder.is_some() {
+                // what is not known to be acknowledged may come again, to whoever it was for
+                (shared.again, shared.done, shared.must) =
+                    (true, shared.done && shared.got.as_ref().is_some_and(|got| got.qos == Qos::ExactlyOnce), false);
+            }
+        }
         let mut gone = Vec::new();
         for session in &mut self.sessions {
             if !session.ended && session.connected {
@@ -899,14 +911,6 @@ impl Reference {
         // one that waits for the policy has its time anew
         for will in self.wills.iter_mut().filter(|will| will.due.is_some_and(|at| at < now)) {
             will.due = Some(now);
-        }
-        for shared in &mut self.shared {
-            let Some(was) = before.shared.iter().find(|was| was.name == shared.name) else { continue };
-            *shared = was.clone();
-            if shared.holder.is_some() {
-                // what is not known to be acknowledged may come again, to whoever it was for
-                (shared.again, shared.done, shared.must) = (true, shared.qos == Qos::ExactlyOnce && shared.done, false);
-            }
         }
     }
 
