@@ -116,7 +116,7 @@ pub struct Config {
     /// Retained messages, wills that wait for the policy and bans are recorded if this or that of any listener is not
     /// [`Durability::None`]; else nothing is recorded at all, whatever `Terms` say.
     pub durability: Durability,
-    /// Bytes that are given out to be stored and not [stored](crate::Broker::stored) yet, about: beyond them, clients that change something that is recorded are not
+    /// Bytes that are given out to be stored and not [stored](crate::Broker::stored) yet, and of answers that wait for that, about: beyond them, clients that change something that is recorded are not
     /// read, and new ones turned away. Default 64 MiB.
     pub max_unstored_bytes: usize,
     /// Which events are reported. Default: all but those per message.

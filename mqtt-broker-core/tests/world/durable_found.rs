@@ -370,3 +370,151 @@ fn who_subscribes_or_publishes_qos_2_more_than_is_stored_is_not_read() {
         assert!(world.links[name].reading, "{what}");
     }
 }
+
+// v5 [MQTT-3.1.2-22] v4 [MQTT-3.1.2-24]
+#[test]
+fn who_waits_for_its_connack_is_not_silent_by_its_own_doing() {
+    let mut world = kept(Durability::Synced);
+    world.broker.policy_mut().holds = true;
+    let name = world.try_join(Version::V311, "c", |connect| {
+        connect.keep_alive = 2;
+        connect.clean_start = false;
+    });
+    world.advance(60 * SECOND); // the disk is slow
+    assert_eq!((world.received(name), world.is_closed(name)), (vec![], false));
+    store(&mut world);
+    assert_eq!(world.received(name), ["CONNACK 0x00"]);
+    world.advance(2 * SECOND);
+    assert!(!world.is_closed(name));
+    world.advance(SECOND);
+    assert!(world.is_closed(name), "from here on it is");
+}
+
+// --- what was looked at and found right ------------------------------------------------------------------------------
+
+// S16
+#[test]
+fn a_takeover_while_a_pubrec_waits_neither_loses_nor_doubles_the_message() {
+    for crashes in [false, true] {
+        let mut world = kept(Durability::Synced);
+        let reader = stay(&mut world, "reader");
+        world.subscribe(reader, "a", Qos::ExactlyOnce);
+        world.cut(reader);
+        stay(&mut world, "writer");
+        world.broker.policy_mut().holds = true;
+        let old = world.links.len() - 1;
+        world.publish(old, "a", "1", Qos::ExactlyOnce);
+        assert_eq!(world.received(old), [""; 0]);
+        let (new, came) = come_back(&mut world, "writer");
+        assert_eq!((came, world.received(old)), (vec![], vec!["DISCONNECT 0x8E".to_string()]));
+        let resend = |world: &mut Kept, name| {
+            world.publish_with(name, "a", "1", |publish| {
+                set_qos(publish, Qos::ExactlyOnce, 1);
+                publish.dup = true;
+            });
+        };
+        resend(&mut world, new);
+        assert_eq!(world.received(new), [""; 0]);
+        if crashes {
+            world = crash(world, 0);
+            let (new, came) = come_back(&mut world, "writer");
+            assert_eq!(came, ["CONNACK 0x00 present"]);
+            resend(&mut world, new);
+            assert_eq!(world.received(new), ["PUBREC id1"]);
+        } else {
+            store(&mut world);
+            assert_eq!(world.received(new), ["CONNACK 0x00 present", "PUBREC id1"]);
+            world.broker.policy_mut().holds = false;
+        }
+        let (_, came) = come_back(&mut world, "reader");
+        assert_eq!(came, ["CONNACK 0x00 present", "PUBLISH a 1 q2 id1"], "once");
+    }
+}
+
+#[test]
+fn a_client_that_is_purged_before_its_connack_is_stored_leaves_nothing() {
+    let mut world = kept(Durability::Synced);
+    world.broker.policy_mut().holds = true;
+    let (name, came) = come_back(&mut world, "c");
+    assert_eq!(came, [""; 0]);
+    world.subscribe(name, "a", Qos::AtLeastOnce);
+    assert!(world.broker.purge_session(world.now, "c"));
+    world.turn();
+    assert_eq!((world.received(name), world.is_closed(name)), (vec![], true));
+    store(&mut world);
+    assert_eq!(tables(&world).iter().map(|(_, count)| count).sum::<usize>(), 0);
+    assert_eq!(world.broker.stats().held_answers, 0);
+}
+
+#[test]
+fn what_an_overflow_has_dropped_is_not_there_after_a_crash() {
+    let mut config = synced();
+    config.overflow = Overflow::DropOldest;
+    config.queue.messages = 3;
+    let mut world = kept_with(|all| *all = config.clone());
+    let reader = stay(&mut world, "reader");
+    world.subscribe(reader, "a", Qos::ExactlyOnce);
+    world.cut(reader);
+    let writer = world.join(Version::V311, "writer");
+    for payload in ["1", "2", "3", "4", "5"] {
+        world.publish(writer, "a", payload, Qos::AtLeastOnce);
+    }
+    let mut world = crash_with(world, config, Fault::LoseTail, 0);
+    let (reader, came) = come_back(&mut world, "reader");
+    assert_eq!(came[1..], ["PUBLISH a 3 q1 id1", "PUBLISH a 4 q1 id2", "PUBLISH a 5 q1 id3"]);
+    world.ack(reader, AckKind::Puback, 2);
+    let mut world = crash(world, 0);
+    let (_, came) = come_back(&mut world, "reader");
+    assert_eq!(came[1..], ["PUBLISH a 3 q1 id1 dup", "PUBLISH a 5 q1 id3 dup"]);
+}
+
+#[test]
+fn a_goodbye_that_ends_the_session_ends_it_in_the_store() {
+    let mut world = kept(Durability::Synced);
+    let name = stay(&mut world, "c");
+    world.subscribe(name, "a", Qos::AtLeastOnce);
+    let now = [Property::SessionExpiryInterval(0)];
+    world.send(
+        name,
+        Packet::Disconnect(mqtt_broker_core::codec::Disconnect {
+            reason: ReasonCode::SUCCESS,
+            properties: Properties::from_slice(&now),
+        }),
+    );
+    assert_eq!(tables(&world).iter().map(|(_, count)| count).sum::<usize>(), 0);
+    // and one that makes it longer, or shorter, counts after a crash
+    let name = stay(&mut world, "d");
+    let soon = [Property::SessionExpiryInterval(10)];
+    world.send(
+        name,
+        Packet::Disconnect(mqtt_broker_core::codec::Disconnect {
+            reason: ReasonCode::SUCCESS,
+            properties: Properties::from_slice(&soon),
+        }),
+    );
+    let world = crash(world, 9_000);
+    assert_eq!(world.broker.stats().sessions, 1);
+    let world = crash(world, 1_000);
+    assert_eq!(world.broker.stats().sessions, 0);
+}
+
+#[test]
+fn a_ticket_that_is_old_or_said_twice_does_nothing() {
+    let mut world = kept(Durability::Synced);
+    world.broker.policy_mut().holds = true;
+    let (first, _) = come_back(&mut world, "first");
+    let (second, _) = come_back(&mut world, "second");
+    let waiting = world.broker.policy().waiting.clone();
+    let (earlier, later) = (waiting[0], waiting[waiting.len() - 1]);
+    for _ in 0..2 {
+        world.broker.stored(world.now, earlier);
+        world.turn();
+    }
+    assert_eq!((world.received(first), world.received(second)), (vec!["CONNACK 0x00".to_string()], vec![]));
+    for ticket in [later, earlier, later] {
+        world.broker.stored(world.now, ticket);
+        world.turn();
+    }
+    assert_eq!(world.received(second), ["CONNACK 0x00"]);
+    assert_eq!(world.broker.stats().unstored_bytes, 0);
+}
