@@ -1,22 +1,13 @@
 //! The program `decode` from outside: fields, packets, marks under what is wrong, exit codes.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, clippy::panic, missing_docs)]
-use std::io::Write;
-use std::process::{Command, Stdio};
+
+#[path = "support/run.rs"]
+mod program;
 
 /// Exit code, standard output, standard error.
 fn run(arguments: &[&str], input: &[u8]) -> (Option<i32>, String, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_decode"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // a program that has its bytes already may be gone before it is written to
-    let _ = child.stdin.take().unwrap().write_all(input);
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
+    let (code, output, errors) = program::told(&program::run_with(env!("CARGO_BIN_EXE_decode"), arguments, input));
+    (Some(code), output, errors)
 }
 
 #[test]
