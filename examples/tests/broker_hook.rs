@@ -219,6 +219,7 @@ fn an_answer_that_is_not_understood_is_a_no() {
         text(&large),
         text(r#"{"allow": true}"#).with_status_code(500),
         text(r#"{"allow": true}"#).with_status_code(403),
+        text(r#"{"allow": true}"#).with_status_code(303).with_header(elsewhere()),
         text(r#"{"allow": true}"#).with_status_code(307).with_header(elsewhere()),
     ] {
         let mut client = Client::open(address);
