@@ -352,13 +352,8 @@ impl<P: Policy> Core<P> {
                 Err(NotLoaded::Unreadable) => return Err(ReasonCode::SERVER_UNAVAILABLE),
             }
         }
-        if let Some(index) = found {
-            // S7: before anything is sent, or sent again
-            let client = self.clients.slots.at(index);
-            if client.is_some_and(|client| client.recheck || client.generation != self.generation) {
-                self.reauthorize(now, index);
-            }
-        }
+        let old = found.and_then(|index| self.clients.slots.at(index));
+        let stale = old.is_some_and(|client| client.recheck || client.generation != self.generation);
         // v5 [MQTT-3.1.2-5] [MQTT-3.1.2-6] v4 [MQTT-3.1.2-4]
         let session_present = found.is_some();
         let (index, mut session) = match found {
@@ -371,7 +366,9 @@ impl<P: Policy> Core<P> {
         let Some(client) = self.clients.slots.at_mut(index) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
         let Some(conn) = self.connections.get_mut(id) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
         (client.version, client.listener) = (version, conn.peer.listener);
-        (client.generation, conn.generation) = (self.generation, self.generation);
+        // S7: what it was allowed before is judged before anything is sent, or sent again
+        conn.generation = if stale { self.generation.wrapping_sub(1) } else { self.generation };
+        client.generation = conn.generation;
         (client.expiry, client.max_expiry, client.will) = (granted, most, will);
         self.held_bytes += will_bytes;
         conn.meter = meter;

@@ -5,7 +5,7 @@ use mqtt_broker_core::codec::{
     Unsubscribe, Version, Will,
 };
 use mqtt_broker_core::{
-    ClientInfo, Config, ConnectRequest, Decision, Policy, Publication, PublishRequest, ReceiveRequest,
+    ClientInfo, Config, ConnectRequest, Decision, Peer, Policy, Publication, PublishRequest, ReceiveRequest,
     SubscribeRequest, Ticket, UnsubscribeRequest,
 };
 
@@ -21,6 +21,8 @@ pub struct Book {
     pub receives_all: fn(&str) -> bool,
     pub receive: fn(&str) -> bool,
     pub asked: Vec<String>,
+    /// From where those come who subscribe, or have.
+    pub addresses: Vec<Option<std::net::SocketAddr>>,
     pub tickets: Vec<Ticket>,
 }
 
@@ -34,6 +36,7 @@ impl Default for Book {
             receives_all: |_| true,
             receive: |_| true,
             asked: Vec::new(),
+            addresses: Vec::new(),
             tickets: Vec::new(),
         }
     }
@@ -61,6 +64,7 @@ impl Policy for Book {
     }
     fn subscribe(&mut self, request: &SubscribeRequest<'_>) -> Decision {
         let filter = request.filter.as_str();
+        self.addresses.push(request.client.peer.address);
         let word = if request.again { "keep" } else { "subscribe" };
         self.asked.push(format!("{word} {filter}"));
         let decision = match filter {
@@ -482,4 +486,26 @@ fn a_subscription_whose_new_judgement_is_put_off_stays_until_then() {
         assert_eq!(world.messages(client).len(), heard);
         assert!(world.links[client].reading, "nobody waits for it");
     }
+}
+
+// S7
+#[test]
+fn who_comes_back_is_judged_with_the_address_it_comes_back_from() {
+    let mut world = World::with(Config::default(), Book::default());
+    let expiry = [Property::SessionExpiryInterval(3_600)];
+    let peer = |last| Peer::new(Some(([10, 0, 0, last], 1_000).into()), 0);
+    let stay = |connect: &mut Connect<'_>| connect.clean_start = false;
+    let name = world.try_join_from(peer(1), Version::V5, "c", |connect| {
+        connect.properties = Properties::from_slice(&expiry);
+        stay(connect);
+    });
+    world.subscribe(name, "news", Qos::AtLeastOnce);
+    world.cut(name);
+    let writer = world.join(Version::V5, "writer");
+    world.publish(writer, "news", "1", Qos::AtLeastOnce);
+    world.broker.reauthorize_all(world.now); // in its turn, or when it comes, whichever is first
+    world.broker.policy_mut().addresses.clear();
+    let name = world.try_join_from(peer(2), Version::V5, "c", stay);
+    assert_eq!(world.broker.policy().addresses, [peer(2).address]);
+    assert_eq!(world.messages(name), ["news 1"]);
 }
