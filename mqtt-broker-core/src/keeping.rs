@@ -316,6 +316,9 @@ impl<P: Policy> Core<P> {
             let batch = self.hold_answer(now, id, Answer::Connack);
             if let Some(conn) = self.connections.get_mut(id) {
                 conn.gate = batch;
+                if let Some(connection) = conn.connection_mut() {
+                    connection.pause_keep_alive(now); // who waits for its CONNACK is silent for our sake
+                }
             }
         }
     }
@@ -355,7 +358,7 @@ impl<P: Policy> Core<P> {
         if self.must_hold(id) {
             self.hold_answer(now, id, Answer::Suback(token, codes));
         } else {
-            self.answer(id, &Answer::Suback(token, codes));
+            self.answer(now, id, &Answer::Suback(token, codes));
         }
     }
 
@@ -363,15 +366,19 @@ impl<P: Policy> Core<P> {
         if self.must_hold(id) {
             self.hold_answer(now, id, Answer::Unsuback(token, codes));
         } else {
-            self.answer(id, &Answer::Unsuback(token, codes));
+            self.answer(now, id, &Answer::Unsuback(token, codes));
         }
     }
 
-    fn answer(&mut self, id: Id, answer: &Answer) {
+    fn answer(&mut self, now: Instant, id: Id, answer: &Answer) {
         let Some(conn) = self.connections.get_mut(id) else { return };
+        let excused = conn.paused.excused();
         let Some(connection) = conn.connection_mut() else { return };
         match answer {
             Answer::Connack => {
+                if !excused {
+                    connection.resume_keep_alive(now);
+                }
                 conn.transmit = true;
                 self.list(id);
             }
@@ -419,7 +426,7 @@ impl<P: Policy> Core<P> {
             }
         }
         while let Some((id, answer)) = self.ledger.pop_held() {
-            self.answer(id, &answer);
+            self.answer(now, id, &answer);
             if let Some(conn) = self.connections.get_mut(id) {
                 conn.held = conn.held.saturating_sub(1);
             }

@@ -371,6 +371,25 @@ fn who_subscribes_or_publishes_qos_2_more_than_is_stored_is_not_read() {
     }
 }
 
+// v5 [MQTT-3.1.2-22] v4 [MQTT-3.1.2-24]
+#[test]
+fn who_waits_for_its_connack_is_not_silent_by_its_own_doing() {
+    let mut world = kept(Durability::Synced);
+    world.broker.policy_mut().holds = true;
+    let name = world.try_join(Version::V311, "c", |connect| {
+        connect.keep_alive = 2;
+        connect.clean_start = false;
+    });
+    world.advance(60 * SECOND); // the disk is slow
+    assert_eq!((world.received(name), world.is_closed(name)), (vec![], false));
+    store(&mut world);
+    assert_eq!(world.received(name), ["CONNACK 0x00"]);
+    world.advance(2 * SECOND);
+    assert!(!world.is_closed(name));
+    world.advance(SECOND);
+    assert!(world.is_closed(name), "from here on it is");
+}
+
 // --- what was looked at and found right ------------------------------------------------------------------------------
 
 // S16
