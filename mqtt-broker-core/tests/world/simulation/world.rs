@@ -99,6 +99,8 @@ struct Link {
     orders: [u64; 2],
     pings: usize,
     spoke: u64,
+    /// When its CONNACK came: until then its silence is not its own doing, for that may wait for the store.
+    welcomed: u64,
     /// What it will send again.
     later: Vec<u8>,
 }
@@ -255,6 +257,7 @@ impl World {
             orders: [0; 2],
             pings: 0,
             spoke: self.now,
+            welcomed: self.now,
             later: Vec::new(),
         });
         self.clients[who].link = Some(slot);
@@ -716,6 +719,7 @@ impl World {
             Packet::Connack(connack) => {
                 let ok = !connack.reason.is_error();
                 self.link(slot).connected = ok;
+                self.link(slot).welcomed = self.now;
                 let session = self.link(slot).session.filter(|_| ok);
                 self.known.told.extend(session);
                 if ok {
@@ -1276,7 +1280,7 @@ impl World {
         for link in
             self.links.iter().flatten().filter(|link| link.connected && !link.was_paused && link.plan.keep_alive > 0)
         {
-            let silent = (self.now - link.spoke) * 2;
+            let silent = (self.now - link.spoke.max(link.welcomed)) * 2;
             assert!(silent <= u64::from(link.plan.keep_alive) * 3 * SECOND, "c{} is silent and connected", link.who);
         }
     }
