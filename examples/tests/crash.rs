@@ -38,7 +38,8 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn serve(data: &Path, config: &str) -> (Program, SocketAddr) {
-    let config = file("crash.toml", config);
+    let name = data.file_name().unwrap().to_str().unwrap();
+    let config = file(&format!("{name}-crash.toml"), config);
     let (config, data) = (config.to_str().unwrap(), data.to_str().unwrap());
     Program::serve(BROKER, &["-q", "--config", config, "--listen", "127.0.0.1:0", "--data", data])
 }
@@ -172,4 +173,29 @@ fn on_a_full_disk_nothing_is_acknowledged_that_is_not_there_and_the_operator_is_
     }
     let received = subscriber.join().unwrap().received;
     assert!(acknowledged > 20 && (0..acknowledged).all(|number| received.contains_key(&(0, number))));
+}
+
+#[test]
+fn what_is_stored_can_be_looked_into_by_one_program_at_a_time() {
+    let data = folder("inspect");
+    let (broker, address) = serve(&data, "");
+    let told = Arc::new(Told::new(address));
+    Subscriber::new("away", 4, 0, &told, 1).subscribe_and_leave();
+    let mut writer = Client::open(address);
+    writer.send(&connect(4, "w", None)).packet();
+    writer.send(&clients::publish_once("t/0", 1, b"hello")).packet();
+
+    let folder = data.to_str().unwrap();
+    let in_use = format!("broker: {folder}/mqtt.redb is in use by another broker\n");
+    for arguments in [&["-q", "--listen", "127.0.0.1:0", "--data", folder][..], &["inspect", folder]] {
+        assert_eq!(Program::start(BROKER, arguments).outcome(), (1, in_use.clone()));
+    }
+    drop(broker);
+    let told = Command::new(BROKER).args(["inspect", folder]).output().unwrap();
+    let said = String::from_utf8(told.stdout).unwrap();
+    for words in ["Clients: 1", "\"away\"", "subscribed to t/# at QoS 2", "0 queued, 1 in flight", "Retained: 0"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let (code, said) = Program::start(BROKER, &["inspect", "/nowhere/at-all"]).outcome();
+    assert!(code == 1 && said.contains("/nowhere/at-all/mqtt.redb"), "{said}");
 }
