@@ -29,7 +29,7 @@ struct Arguments {
     /// What happens in each.
     #[arg(long, default_value_t = 300)]
     steps: usize,
-    /// What goes wrong: `none`, `all`, or some of `links`, `rules`, `policy`, with commas between them.
+    /// What goes wrong: `none`, `all`, or some of `links`, `rules`, `policy`, `crashes`, with commas between them.
     #[arg(long, default_value = "all", value_parser = faults)]
     faults: Faults,
     /// Time passes in minutes, not in seconds.

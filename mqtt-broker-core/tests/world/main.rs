@@ -13,6 +13,8 @@ mod harness;
 mod admin;
 mod authenticating;
 mod connecting;
+#[cfg(feature = "store")]
+mod crashes;
 mod decisions;
 #[cfg(feature = "store")]
 mod durable;

@@ -9,7 +9,7 @@ mod reference;
 mod wire;
 mod world;
 
-pub use plan::{Faults, Shape, Step};
+pub use plan::{Asked, Connect, Faults, Loss, Publish, Shape, Step};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use world::World;
 

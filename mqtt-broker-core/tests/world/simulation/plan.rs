@@ -73,6 +73,31 @@ pub struct Shape {
     pub durable: bool,
 }
 
+impl Shape {
+    /// Room for everything, and all of it is stored.
+    pub fn durable(clients: usize) -> Self {
+        Self {
+            clients,
+            overflow: Overflow::DropNewest,
+            overlap: Overlap::Merge,
+            strategy: Strategy::RoundRobin,
+            queue_messages: 1_000,
+            max_subscriptions: 1_000,
+            max_retained: 1_000,
+            max_queued_bytes: 1 << 30,
+            high_water: 64 << 10,
+            receive_maximum: 100,
+            inflight: 100,
+            queue_qos0_offline: false,
+            rate: None,
+            max_session_expiry: u32::MAX,
+            session_expiry_v3: 500,
+            max_message_expiry: None,
+            durable: true,
+        }
+    }
+}
+
 /// Everything that can be asked for besides clients that keep to the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
