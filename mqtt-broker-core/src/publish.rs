@@ -6,7 +6,7 @@ use crate::event::Drop;
 use crate::slots::Id;
 use crate::{Decision, LocalId, NewMessage, Origin, Policy};
 use alloc::vec::Vec;
-use mqtt_session::codec::{Properties, Property, ReasonCode};
+use mqtt_session::codec::{Properties, Property, Qos, ReasonCode};
 use mqtt_session::{AckToken, Instant, Publication, Received};
 
 impl<P: Policy> Core<P> {
@@ -53,7 +53,7 @@ impl<P: Policy> Core<P> {
         let origin = conn.client();
         match (Desk { now, policy, config, last_ticket, again: false }).publish(Origin::Client(client), &publication) {
             Verdict::Allow => {
-                if !self.can_be_kept(origin, &publication) {
+                if publication.qos == Qos::ExactlyOnce && !self.can_be_kept(origin, &publication) {
                     return self.end(now, id, ReasonCode::UNSPECIFIED_ERROR); // it is to come again
                 }
                 self.take(id, token);
@@ -97,7 +97,7 @@ impl<P: Policy> Core<P> {
 
     fn publish_kept(&mut self, now: Instant, id: Id, token: AckToken, message: &NewMessage) {
         let origin = self.connections.get(id).and_then(|conn| conn.client());
-        if !self.can_be_kept(origin, &message.publication()) {
+        if message.qos == Qos::ExactlyOnce && !self.can_be_kept(origin, &message.publication()) {
             return self.end(now, id, ReasonCode::UNSPECIFIED_ERROR); // it is to come again
         }
         self.take(id, token);

@@ -256,10 +256,10 @@ impl<P: Policy> Core<P> {
         }
     }
 
-    /// Whether all who are to have a QoS 2 message can keep it: asked before it is anybody's, for it must not come twice to some
+    /// Whether all who are to have a message of QoS 2 can keep it: asked before it is anybody's, for it must not come twice to some
     /// because it is to come again for others.
     pub(crate) fn can_be_kept(&mut self, origin: Option<u32>, publication: &Publication<'_>) -> bool {
-        if publication.qos != Qos::ExactlyOnce || !self.ledger.restored {
+        if !self.ledger.restored {
             return true;
         }
         let mut targets = core::mem::take(&mut self.targets);
