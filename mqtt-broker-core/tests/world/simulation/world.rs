@@ -57,6 +57,8 @@ struct Taken {
     qos: Qos,
     /// It has acknowledged (PUBACK, PUBCOMP): the broker may know.
     answered: bool,
+    /// The broker knows.
+    known: bool,
     topic: String,
     /// The right to it was taken back while the client was away.
     revoked: bool,
@@ -634,8 +636,9 @@ impl World {
         for client in &mut self.clients {
             client.link = None;
             // what came at QoS 1 before it was stored may come under another identifier, and that one with something else
-            for taken in client.unfinished.iter_mut().filter(|taken| taken.qos == Qos::AtLeastOnce) {
-                taken.answered = true;
+            for taken in &mut client.unfinished {
+                taken.answered |= taken.qos == Qos::AtLeastOnce;
+                taken.known = false;
             }
         }
         let was = self.broker.policy();
@@ -922,6 +925,7 @@ impl World {
         let known = self.clients[who].unfinished.iter_mut().position(|taken| taken.id == id);
         match known.map(|at| &self.clients[who].unfinished[at]) {
             Some(taken) if got.dup && (taken.number, taken.qos) == (got.number, got.qos) => {
+                assert!(!taken.known, "c{who} gets {got:?} again, which it has acknowledged");
                 assert!(!taken.revoked, "c{who} gets {got:?} again, though it may not any more");
                 let order = taken.order;
                 if let Some(at) = known {
@@ -946,6 +950,7 @@ impl World {
                     number: got.number,
                     qos: got.qos,
                     answered: false,
+                    known: false,
                     topic: topic.clone(),
                     revoked: false,
                 });
@@ -992,11 +997,21 @@ impl World {
             }
             let client = &mut self.clients[who];
             let Some(at) = client.unfinished.iter().position(|taken| taken.id == id) else { continue };
+            if kind == AckKind::Pubcomp {
+                client.unfinished.remove(at); // whatever the broker knows: a second one would be a message of its own
+                continue;
+            }
             client.unfinished[at].answered = true;
             if arrives && self.links[slot].as_ref().is_some_and(|link| link.session == session) {
-                let taken = client.unfinished.remove(at);
-                if let Some(session) = session.filter(|_| taken.by_group) {
-                    self.reference.acknowledged(session, taken.number);
+                let taken = &mut client.unfinished[at];
+                // the broker may forget that in a crash
+                taken.known = true;
+                let (by_group, number) = (taken.by_group, taken.number);
+                if !self.shape.durable {
+                    client.unfinished.remove(at);
+                }
+                if let Some(session) = session.filter(|_| by_group) {
+                    self.reference.acknowledged(session, number);
                 }
             }
         }
@@ -1193,8 +1208,8 @@ impl World {
     fn is_dropped(&mut self, who: Option<usize>, why: Drop) {
         match (why, who) {
             (Drop::QueueFull, Some(who)) => {
-                let unfinished = self.clients[who].unfinished.len();
-                self.reference.dropped_full(who, unfinished + self.clients[who].link.map_or(0, |_| 0));
+                let unfinished = self.clients[who].unfinished.iter().filter(|taken| !taken.known).count();
+                self.reference.dropped_full(who, unfinished);
             }
             (Drop::TooLarge, Some(who)) => self.reference.dropped_too_large(who),
             (Drop::Expired, who) => self.reference.dropped_expired(self.now, who),
