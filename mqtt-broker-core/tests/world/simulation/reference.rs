@@ -778,11 +778,11 @@ impl Reference {
             && self.sessions.iter().any(|other| other.name == session && other.was.iter().any(as_granted))
     }
 
-    /// A client's acknowledgement of a message that came by a group has reached the broker.
-    pub(super) fn acknowledged(&mut self, session: u64, number: u32) {
+    /// A client has acknowledged a message that came by a group; `arrived`: the broker has that for certain.
+    pub(super) fn acknowledged(&mut self, session: u64, number: u32, arrived: bool) {
         let is_it = |shared: &&mut Shared| shared.holder == Some(session) && shared.number == number && !shared.done;
         if let Some(shared) = self.shared.iter_mut().find(is_it) {
-            shared.done = true;
+            (shared.done, shared.must) = (arrived, false);
         }
     }
 

@@ -1002,17 +1002,16 @@ impl World {
                 continue;
             }
             client.unfinished[at].answered = true;
-            if arrives && self.links[slot].as_ref().is_some_and(|link| link.session == session) {
-                let taken = &mut client.unfinished[at];
-                // the broker may forget that in a crash
-                taken.known = true;
-                let (by_group, number) = (taken.by_group, taken.number);
-                if !self.shape.durable {
-                    client.unfinished.remove(at);
-                }
-                if let Some(session) = session.filter(|_| by_group) {
-                    self.reference.acknowledged(session, number);
-                }
+            let arrives = arrives && self.links[slot].as_ref().is_some_and(|link| link.session == session);
+            let taken = &mut client.unfinished[at];
+            // the broker may forget that in a crash
+            taken.known = arrives;
+            let (by_group, number) = (taken.by_group, taken.number);
+            if arrives && !self.shape.durable {
+                client.unfinished.remove(at);
+            }
+            if let Some(session) = session.filter(|_| by_group) {
+                self.reference.acknowledged(session, number, arrives);
             }
         }
     }
