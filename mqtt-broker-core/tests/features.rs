@@ -13,12 +13,19 @@ fn tests() -> HashSet<String> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = HashSet::new();
     for (folder, prefix) in [(package.join("tests/world"), ""), (package.join(EXAMPLES), "examples/")] {
-        for file in fs::read_dir(folder).into_iter().flatten() {
-            let path = file.unwrap().path();
-            if path.extension().is_none_or(|extension| extension != "rs") {
-                continue; // what stories are told with
-            }
-            let story = path.file_stem().unwrap().to_str().unwrap().to_string();
+        // a story that is told in several files has a folder
+        let mut paths: Vec<_> = fs::read_dir(folder).into_iter().flatten().map(|file| file.unwrap().path()).collect();
+        let inner: Vec<_> =
+            paths.iter().filter(|path| path.is_dir()).flat_map(|path| fs::read_dir(path).unwrap()).collect();
+        paths.extend(inner.into_iter().map(|file| file.unwrap().path()));
+        for path in paths.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
+            let parent = path.parent().unwrap();
+            let named = if parent.ends_with("tests/world") || parent.ends_with("tests") {
+                path.file_stem()
+            } else {
+                parent.file_name()
+            };
+            let story = named.unwrap().to_str().unwrap().to_string();
             let text = fs::read_to_string(&path).unwrap();
             let mut marked = false;
             for line in text.lines() {
