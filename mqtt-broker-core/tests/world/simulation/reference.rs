@@ -45,6 +45,8 @@ pub(super) struct Session {
     pub(super) ended: bool,
     /// It lies in the store: nobody has come for it since the last crash.
     pub(super) unread: bool,
+    /// What waits for it is judged anew when its client comes back.
+    rechecked: bool,
     pub(super) subscriptions: Vec<Subscription>,
     /// All memberships of groups that it has or had.
     was: Vec<Subscription>,
@@ -284,6 +286,7 @@ impl Reference {
                 expires: None,
                 ended: false,
                 unread: false,
+                rechecked: false,
                 subscriptions: Vec::new(),
                 was: Vec::new(),
                 owed: Vec::new(),
@@ -293,7 +296,7 @@ impl Reference {
         }
         let session = self.of(client).expect("it was just made");
         (session.connected, session.clear, session.expires) = (true, true, None);
-        session.unread = false;
+        (session.unread, session.rechecked) = (false, false);
         (session.expiry, session.max_packet) = (expiry, connect.max_packet);
         if connect.max_packet.is_some() {
             session.owed.iter_mut().for_each(Owed::soften);
@@ -457,6 +460,7 @@ impl Reference {
     pub(super) fn judged_anew(&mut self, client: Option<usize>, denied: Option<&'static str>) {
         let revoked = self.revoked;
         for session in self.sessions.iter_mut().filter(|session| client.is_none_or(|client| session.client == client)) {
+            session.rechecked |= session.connected;
             for owed in &mut session.owed {
                 owed.may_be_lower |= owed.replay.is_some();
                 if !may_receive(&owed.topic, revoked) {
@@ -554,6 +558,10 @@ impl Reference {
         if session.connected && session.max_packet.is_some() {
             owed.soften();
         }
+        // the policy says no to it, though its subscription may have all
+        if session.rechecked && !may_receive(&owed.topic, false) {
+            owed.soften();
+        }
         session.owed.push(owed);
     }
 
@@ -568,6 +576,8 @@ impl Reference {
         for &text in &texts {
             let members = self.sessions.iter().flat_map(|session| &session.subscriptions);
             let all_keep = members.filter(|sub| sub.filter == text).all(|sub| sub.qos != Qos::AtMostOnce);
+            let rechecked =
+                self.sessions.iter().any(|session| session.rechecked) && !may_receive(&message.topic, false);
             let name = self.count();
             self.shared.push(Shared {
                 name,
@@ -578,7 +588,7 @@ impl Reference {
                 retain: message.retain,
                 expires,
                 // empty payloads cannot be told apart
-                must: all_keep && message.number != 0 && message.qos != Qos::AtMostOnce,
+                must: all_keep && !rechecked && message.number != 0 && message.qos != Qos::AtMostOnce,
                 holder: None,
                 done: false,
                 again: false,
