@@ -1,7 +1,7 @@
 //! Small worlds made by a seed, each with a broker and a naive reference of it side by side.
 //!
-//! [`plan`] decides all that happens up front, [`world`] does it and lets [`reference`] judge what comes of it. A world in which
-//! something is wrong panics; [`shrink`] then leaves out what it can, and [`story`] tells the rest as a test.
+//! `plan` decides all that happens up front, `world` does it and lets `reference` judge what comes of it. A world in which
+//! something is wrong panics; `shrink` then leaves out what it can, and `story` tells the rest as a test.
 #![allow(missing_docs, unreachable_pub, dead_code)]
 mod keeper;
 mod plan;
