@@ -78,6 +78,19 @@ fn at_3_1_1_what_could_come_back_is_refused_at_the_start() {
 }
 
 #[test]
+fn a_remote_without_a_port_and_a_bridge_that_carries_nothing_are_refused_at_the_start() {
+    let refused = [("127.0.0.1", &["--out", "a"][..], "a host and a port"), ("127.0.0.1:1", &[], "--out <FILTER>")];
+    for (remote, filters, why) in refused {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bridge"));
+        command.args(["--listen", "127.0.0.1:0", "--name", "site7", "--remote", remote]);
+        let output = command.args(filters).output().unwrap();
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
 fn what_a_message_is_beside_its_payload_crosses_with_it() {
     let remote = Broker::start();
     let bridge = joined(remote.address(), &["--name", "site7", "--out", "#"]);

@@ -37,7 +37,7 @@ use tokio::net::TcpListener;
 use tokio::task::{LocalSet, spawn_local};
 use topics::{Rules, Way};
 
-/// A broker that is joined to another one.
+/// A broker in memory that is joined to another one.
 #[derive(Parser)]
 #[command(name = "bridge", version, disable_version_flag = true)]
 struct Flags {
@@ -48,13 +48,13 @@ struct Flags {
     #[arg(long, value_parser = options::text)]
     name: String,
     /// The remote broker
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     remote: String,
     /// The name of the remote broker, if it is one of a bridge; else its address stands for it
     #[arg(long, value_name = "NAME", value_parser = options::text)]
     remote_name: Option<String>,
     /// What goes to the remote; repeatable
-    #[arg(long = "out", value_name = "FILTER")]
+    #[arg(long = "out", value_name = "FILTER", required_unless_present_any = ["incoming", "both"])]
     outgoing: Vec<String>,
     /// What comes from the remote; repeatable
     #[arg(long = "in", value_name = "FILTER")]
@@ -89,6 +89,12 @@ struct Flags {
     /// The private key of the certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
+}
+
+/// Without a port there is nothing to connect to, now or later.
+fn host_and_port(text: &str) -> Result<String, &'static str> {
+    let whole = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if whole { Ok(text.to_string()) } else { Err("a host and a port, as in hub.example:1883 or [::1]:1883") }
 }
 
 fn main() -> ExitCode {

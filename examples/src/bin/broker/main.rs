@@ -54,7 +54,7 @@ struct Flags {
     /// Who may do what: lines `user`, `topic` and `pattern` as in mosquitto's; replaces that of the configuration file
     #[arg(long, value_name = "FILE")]
     acl_file: Option<PathBuf>,
-    /// Folder for what is to survive a restart: sessions with their messages, retained messages, bans; replaces that of the configuration file
+    /// Folder for what is to survive a restart: sessions with their messages, retained messages, wills, bans; replaces that of the configuration file
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Log warnings and errors only
@@ -86,6 +86,9 @@ enum Command {
         user: String,
     },
     /// Print what is in a store; the broker that uses it must have ended
+    ///
+    /// Of several `client` lines under a name the last counts: the others are what it was before. The will of a client that has not ended
+    /// stands there too; under `Wills` are those that fire and wait for a decision.
     Inspect {
         /// The folder that --data named
         dir: PathBuf,
