@@ -253,7 +253,6 @@ impl Record {
                 client: ClientId::new(as_text(reader.bytes()?)?),
                 user_name: read_text(&mut reader)?.map(Into::into),
                 version: read_version(&mut reader)?,
-                origin: None,
                 number: None,
                 will: Box::new(read_will(&mut reader, epoch)?),
             })),

@@ -31,8 +31,6 @@ pub(crate) struct DueWill {
     pub(crate) client: ClientId,
     pub(crate) user_name: Option<Box<str>>,
     pub(crate) version: Version,
-    /// For no local; stale if the session is gone.
-    pub(crate) origin: Option<u32>,
     /// Under which it is recorded while it waits for the policy.
     pub(crate) number: Option<u64>,
     pub(crate) will: Box<Will>,
@@ -121,7 +119,7 @@ impl<P: Policy> Core<P> {
             self.deadlines.clear(at, Due::Will(index));
         }
         let (id, user_name, version) = (client.id.clone(), client.user_name.clone(), client.version);
-        self.wills_due.push_back(DueWill { client: id, user_name, version, origin: Some(index), number: None, will });
+        self.wills_due.push_back(DueWill { client: id, user_name, version, number: None, will });
         self.mark_will(index);
     }
 
@@ -155,9 +153,8 @@ impl<P: Policy> Core<P> {
     }
 
     fn will_judged(&mut self, now: Instant, due: Box<DueWill>, verdict: Verdict<NewMessage>) {
-        // the index may have been given to another session since
-        let origin =
-            due.origin.filter(|&index| self.clients.slots.at(index).is_some_and(|client| client.id == due.client));
+        // v5 [MQTT-3.8.3-3]: no local is by client identifier, whichever session that has now
+        let origin = self.clients.find(due.client.as_str());
         // v5 [MQTT-3.1.2-14] [MQTT-3.1.2-15] v4 [MQTT-3.1.2-16] [MQTT-3.1.2-17]: like any message, so retained only if it asks for that.
         match verdict {
             Verdict::Allow => due.will.with_publication(|publication| self.route(now, origin, None, publication, None)),

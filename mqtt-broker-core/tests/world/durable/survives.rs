@@ -245,3 +245,22 @@ fn what_is_kept_of_a_session_ends_with_it() {
     world.advance(HOUR);
     assert_eq!(tables(&world).iter().map(|(_, count)| count).sum::<usize>(), 0);
 }
+
+// v5 [MQTT-3.8.3-3]
+#[test]
+fn a_will_that_waited_does_not_come_to_its_own_client_by_no_local_after_a_crash() {
+    let mut world = kept(Durability::Synced);
+    let expiry = [Property::SessionExpiryInterval(3_600)];
+    let name = world.join_with(Version::V5, "c", |connect| {
+        connect.properties = Properties::from_slice(&expiry);
+        connect.will = Some(will("will", "1"));
+        connect.will.as_mut().unwrap().qos = Qos::AtLeastOnce;
+    });
+    let options = SubscribeOptions { qos: Qos::AtLeastOnce, no_local: true, ..SubscribeOptions::default() };
+    world.subscribe_with(name, "will", options, &[]);
+    world.broker.policy_mut().defers_wills = true;
+    world.cut(name);
+    let mut world = crash(world, 0);
+    assert!(world.events().iter().any(|event| matches!(event, Event::WillPublished { .. })));
+    assert_eq!(come_back(&mut world, "c").1, ["CONNACK 0x00 present"]);
+}

@@ -465,7 +465,9 @@ impl Reference {
                 owed.may_be_lower |= owed.replay.is_some();
                 if !may_receive(&owed.topic, revoked) {
                     // what is on its way to somebody who is connected cannot be taken back; what was not read is judged when it is
-                    owed.must = if session.connected || session.unread { owed.must.softened() } else { Must::Never };
+                    // and a replay asks when its turn comes: the right may be back by then
+                    let later = session.connected || session.unread || owed.replay.is_some();
+                    owed.must = if later { owed.must.softened() } else { Must::Never };
                 } else if denied.is_some_and(|filter| matches(filter, &owed.topic)) {
                     owed.soften();
                 }
