@@ -488,7 +488,7 @@ impl Reference {
         let from = if message.is_will { now } else { message.at };
         let expires = expiry.map(|seconds| from + u64::from(seconds) * 1_000);
         if retain {
-            self.retain(message, expires);
+            self.retain(now, message, expires);
         }
         let order = self.count();
         let mut matched = 0;
@@ -532,7 +532,8 @@ impl Reference {
                         ids,
                         expires,
                         replay: None,
-                        must: Must::Yes,
+                        // who is judged anew on its next connection is judged with what came meanwhile
+                        must: if may_receive(topic, self.revoked) { Must::Yes } else { Must::May },
                         may_be_lower: false,
                     },
                 );
@@ -600,7 +601,9 @@ impl Reference {
         texts.len()
     }
 
-    fn retain(&mut self, message: &Message, expires: Option<u64>) {
+    fn retain(&mut self, now: u64, message: &Message, expires: Option<u64>) {
+        // what is over makes room first: deadlines come before what is read
+        self.retained.retain(|kept| kept.expires.is_none_or(|at| at > now));
         self.retained.retain(|kept| kept.topic != message.topic);
         // a replay that has not got there yet will not find the old one
         for session in &mut self.sessions {
@@ -702,7 +705,10 @@ impl Reference {
     /// A client got a message it had not got before. **It was owed that, once, as it was, and in time.**
     pub(super) fn received(&mut self, now: u64, session: u64, got: &Got<'_>) -> Found {
         let Some(at) = self.sessions.iter().position(|other| other.name == session) else { panic!("no such session") };
-        let taken_back = self.revoked && got.topic.starts_with('b') && got.clear && !got.dup;
+        // the policy says of a member of a group that it receives all
+        let shared = |sub: &Subscription| is_shared(sub.filter) && matches(plain(sub.filter), got.topic);
+        let by_group = self.sessions[at].subscriptions.iter().any(shared);
+        let taken_back = self.revoked && got.topic.starts_with('b') && got.clear && !got.dup && !by_group;
         assert!(!taken_back, "nobody may receive {got:?} any more");
         let looks_so = |owed: &Owed| {
             (owed.number, owed.topic.as_str(), owed.retain) == (got.number, got.topic, got.retain)

@@ -639,6 +639,8 @@ impl World {
             for taken in &mut client.unfinished {
                 taken.answered |= taken.qos == Qos::AtLeastOnce;
                 taken.known = false;
+                // that it was taken back may not be stored: it is judged by what holds when its client comes
+                taken.revoked = false;
             }
         }
         let was = self.broker.policy();
