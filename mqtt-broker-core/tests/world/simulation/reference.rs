@@ -899,14 +899,14 @@ impl Reference {
                     (true, shared.done && shared.got.as_ref().is_some_and(|got| got.qos == Qos::ExactlyOnce), false);
             }
         }
-        let mut gone = Vec::new();
+        let (mut gone, mut groups) = (Vec::new(), Vec::new());
         for session in &mut self.sessions {
             if !session.ended && session.connected {
                 session.connected = false;
                 session.expires = (session.expiry != u32::MAX).then(|| now + u64::from(session.expiry) * 1_000);
                 if session.expiry == 0 {
                     session.ended = true;
-                    session.subscriptions.clear();
+                    groups.extend(session.subscriptions.drain(..).map(|sub| sub.filter));
                     gone.push((session.name, session.client));
                 }
                 for will in self.wills.iter_mut().filter(|will| will.client == session.client && will.due.is_none()) {
@@ -921,6 +921,10 @@ impl Reference {
                     owed.soften();
                 }
             }
+        }
+        // what a group had given to a member that is not stored went with it
+        for shared in self.shared.iter_mut().filter(|shared| groups.contains(&shared.text)) {
+            shared.must = false;
         }
         for (name, client) in gone {
             self.ghosts.push(client);
