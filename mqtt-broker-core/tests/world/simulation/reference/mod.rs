@@ -1,0 +1,296 @@
+//! The naive reference broker: everything lies in vectors and is looked through from end to end, so that it is plainly right.
+//!
+//! It is told what the broker under test says that it does, in that order, and knows what that must lead to: who is owed which
+//! message, what is retained, which will is due, which session is there. It keeps what it was told by value, so that it can be put
+//! back to how it was at an earlier moment, as a crash does.
+use super::keeper::{Message, is_asked_each, may_receive, plain};
+use super::plan::{Asked, Shape};
+use mqtt_broker_core::codec::{Qos, RetainHandling};
+use mqtt_broker_core::{Overflow, Overlap};
+use std::collections::{BTreeMap, BTreeSet};
+
+mod crash;
+mod messages;
+mod receiving;
+mod sessions;
+
+pub(super) use crash::Known;
+
+/// How long a policy may take, and a moment more.
+const DECISION: u64 = 10_001;
+
+#[derive(Clone)]
+pub(super) struct Reference {
+    shape: Shape,
+    pub(super) revoked: bool,
+    pub(super) sessions: Vec<Session>,
+    pub(super) retained: Vec<Kept>,
+    pub(super) shared: Vec<Shared>,
+    pub(super) wills: Vec<Will>,
+    /// How often each message was routed, and to how many the last time.
+    pub(super) routed: BTreeMap<u32, (u32, usize)>,
+    /// Messages that were not retained for want of room, and of which nobody has said so yet.
+    pub(super) unkept: usize,
+    /// Copies for groups that may have got lost in ways that the broker has told.
+    slack: usize,
+    /// Whose session was to end with the process, and may have to end anew.
+    ghosts: Vec<usize>,
+    /// Counts up: order of all things, and their names.
+    pub(super) next: u64,
+}
+
+#[derive(Clone)]
+pub(super) struct Session {
+    pub(super) name: u64,
+    pub(super) client: usize,
+    pub(super) connected: bool,
+    /// All its connection was given to send was taken at once.
+    pub(super) clear: bool,
+    pub(super) max_packet: Option<u32>,
+    pub(super) expiry: u32,
+    pub(super) expires: Option<u64>,
+    pub(super) ended: bool,
+    /// It lies in the store: nobody has come for it since the last crash.
+    pub(super) unread: bool,
+    /// What waits for it is judged anew when its client comes back.
+    rechecked: bool,
+    pub(super) subscriptions: Vec<Subscription>,
+    /// All memberships of groups that it has or had.
+    was: Vec<Subscription>,
+    pub(super) owed: Vec<Owed>,
+    replays: Vec<(Subscription, u64)>,
+    /// Messages that were dropped, nobody knows which.
+    slack: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Subscription {
+    pub(super) filter: &'static str,
+    pub(super) qos: Qos,
+    no_local: bool,
+    retain_as_published: bool,
+    pub(super) id: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Must {
+    Yes,
+    /// It may come, and need not.
+    May,
+    /// It must not.
+    Never,
+}
+
+/// A copy for a session.
+#[derive(Clone, Debug)]
+pub(super) struct Owed {
+    pub(super) name: u64,
+    /// Its place in the order; all of one replay have the same.
+    order: u64,
+    pub(super) number: u32,
+    topic: String,
+    pub(super) qos: Qos,
+    retain: bool,
+    ids: Vec<u32>,
+    pub(super) expires: Option<u64>,
+    /// The filter, if it is a retained one for a new subscription.
+    replay: Option<&'static str>,
+    must: Must,
+    /// A replay goes on at the QoS of what has replaced its subscription, once that is judged anew.
+    may_be_lower: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) topic: String,
+    pub(super) number: u32,
+    pub(super) qos: Qos,
+    pub(super) expires: Option<u64>,
+}
+
+/// A message for a group.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    name: u64,
+    text: &'static str,
+    number: u32,
+    topic: String,
+    qos: Qos,
+    retain: bool,
+    expires: Option<u64>,
+    must: bool,
+    /// The session that has it.
+    holder: Option<u64>,
+    /// Its holder has acknowledged it, or has begun with it at QoS 2.
+    done: bool,
+    /// The holder's session ended: it may come to somebody else.
+    again: bool,
+    /// What it got.
+    got: Option<Was>,
+}
+
+/// What somebody got for a group.
+#[derive(Clone, Debug)]
+struct Was {
+    number: u32,
+    topic: String,
+    qos: Qos,
+    retain: bool,
+    ids: Option<Vec<u32>>,
+}
+
+impl Was {
+    fn new(got: &Got<'_>) -> Self {
+        let Got { number, topic, qos, retain, ref ids, .. } = *got;
+        Self { number, topic: topic.to_owned(), qos, retain, ids: ids.clone() }
+    }
+    fn got(&self) -> Got<'_> {
+        let Self { number, ref topic, qos, retain, ref ids } = *self;
+        Got {
+            number,
+            topic,
+            qos,
+            retain,
+            ids: ids.clone(),
+            dup: false,
+            expiry: None,
+            clear: false,
+            since: 0,
+            behind: 0,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Will {
+    pub(super) client: usize,
+    pub(super) number: u32,
+    pub(super) topic: &'static str,
+    pub(super) qos: Qos,
+    pub(super) retain: bool,
+    pub(super) size: usize,
+    delay: u32,
+    pub(super) due: Option<u64>,
+}
+
+/// What a client got.
+#[derive(Debug)]
+pub(super) struct Got<'a> {
+    pub(super) number: u32,
+    pub(super) topic: &'a str,
+    pub(super) qos: Qos,
+    pub(super) retain: bool,
+    pub(super) dup: bool,
+    /// Sorted; `None` before 5.0.
+    pub(super) ids: Option<Vec<u32>>,
+    /// `None` before 5.0.
+    pub(super) expiry: Option<Option<u32>>,
+    /// What was given to the connection was taken at once.
+    pub(super) clear: bool,
+    /// The order of things when the connection was made.
+    pub(super) since: u64,
+    /// The order of what came last.
+    pub(super) behind: u64,
+}
+
+/// Which copy it was.
+pub(super) struct Found {
+    pub(super) name: u64,
+    /// Its place in the order of its session, if it has one.
+    pub(super) order: Option<u64>,
+    pub(super) by_group: bool,
+}
+
+/// Whether a filter matches a name, level by level.
+pub(super) fn matches(filter: &str, name: &str) -> bool {
+    let (filter, name): (Vec<_>, Vec<_>) = (plain(filter).split('/').collect(), name.split('/').collect());
+    for (at, level) in filter.iter().enumerate() {
+        match *level {
+            "#" => return true,
+            "+" if at < name.len() => {}
+            level if name.get(at) == Some(&level) => {}
+            _ => return false,
+        }
+    }
+    filter.len() == name.len()
+}
+
+fn is_shared(filter: &str) -> bool {
+    filter.starts_with("$share/")
+}
+
+impl Reference {
+    pub(super) fn new(shape: &Shape) -> Self {
+        Self {
+            shape: shape.clone(),
+            revoked: false,
+            sessions: Vec::new(),
+            retained: Vec::new(),
+            shared: Vec::new(),
+            wills: Vec::new(),
+            routed: BTreeMap::new(),
+            unkept: 0,
+            slack: 0,
+            ghosts: Vec::new(),
+            next: 1,
+        }
+    }
+
+    fn count(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// The session of a client, if it has one.
+    pub(super) fn of(&mut self, client: usize) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|session| session.client == client && !session.ended)
+    }
+
+    pub(super) fn named(&mut self, name: u64) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|session| session.name == name)
+    }
+}
+
+/// **Nothing comes that has expired, and the rest of its time comes with it.**
+fn in_time(now: u64, expires: Option<u64>, got: &Got<'_>) {
+    // one empty payload is like another
+    assert!(got.number == 0 || is_in_time(now, expires, got), "expires at {expires:?}, now is {now}: {got:?}");
+}
+
+fn is_in_time(now: u64, expires: Option<u64>, got: &Got<'_>) -> bool {
+    // what lay in a socket for a time, or was sent before, is as it was then
+    if !got.clear || got.dup {
+        return true;
+    }
+    let as_told = match (got.expiry, expires) {
+        (None, _) | (Some(None), None) => true,
+        (Some(Some(told)), Some(at)) => (u64::from(told) * 1_000).abs_diff(at.saturating_sub(now)) < 1_000,
+        _ => false,
+    };
+    as_told && expires.is_none_or(|at| at > now)
+}
+
+impl Shared {
+    /// Nobody has it, or who had it has lost it.
+    fn is_free(&self) -> bool {
+        self.holder.is_none() || (self.again && !self.done)
+    }
+}
+
+impl Kept {
+    fn is_there(&self, now: u64) -> bool {
+        self.expires.is_none_or(|at| at > now)
+    }
+}
+
+impl Must {
+    fn softened(self) -> Self {
+        if self == Self::Yes { Self::May } else { self }
+    }
+}
+
+impl Owed {
+    fn soften(&mut self) {
+        self.must = self.must.softened();
+    }
+}
