@@ -262,7 +262,8 @@ impl<P: Policy> Broker<P> {
     /// somebody needs them ([`Policy::load_session`]). `store::restore` does it for a whole `Store`.
     ///
     /// What has expired meanwhile, sessions and wills, is due at the next [`handle_timeout`](Self::handle_timeout); clients that were
-    /// connected count as lost at `now`.
+    /// connected count as lost at `now`. Each client is judged anew when it comes back; where rules may have changed meanwhile, call
+    /// [`reauthorize_all`](Self::reauthorize_all) behind it: what was taken away last may not have been stored.
     ///
     /// # Errors
     /// Nothing is taken, but for [`RestoreError::Full`](crate::store::RestoreError::Full): a subscription of it found no room.
