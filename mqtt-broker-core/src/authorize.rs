@@ -34,9 +34,12 @@ pub(crate) struct Desk<'a, P> {
 
 impl<P: Policy> Desk<'_, P> {
     /// May `origin` publish this, whose topic passed [`vet_name`]?
+    #[inline]
     pub(crate) fn publish(&mut self, origin: Origin<'_>, publication: &Publication<'_>) -> Verdict<NewMessage> {
-        let answer = self.ask_publish(origin, publication, false);
-        self.weigh_publish(origin, publication, answer)
+        match self.ask_publish(origin, publication, false) {
+            Decision::Allow => Verdict::Allow, // nearly always: nothing to weigh
+            answer => self.weigh_publish(origin, publication, answer),
+        }
     }
 
     /// What an answer to a first question comes to.

@@ -279,9 +279,33 @@ impl<P: Policy> Core<P> {
                 !member.subscription.each || may_receive(policy, clients, connections, member.client, publication);
             Look { may, ..seen }
         });
-        self.note_demoted(group, &mut demoted);
+        if !demoted.is_empty() {
+            self.note_demoted(group, &mut demoted);
+        }
         self.demoted = demoted;
         picked
+    }
+
+    /// The same while sessions may still be in the store: the member's is read before it is given anything. If it is lost, or cannot
+    /// be read, another is chosen.
+    fn choose_readable(&mut self, origin: Option<u32>, group: u32, publication: &Publication<'_>) -> Option<Picked> {
+        let mut tries = UNREADABLE_TRIES;
+        loop {
+            let picked = self.choose(origin, group, publication)?;
+            let Member { client, subscription, .. } = picked.member;
+            if subscription.qos.min(publication.qos) == Qos::AtMostOnce {
+                return Some(picked);
+            }
+            match self.load(client) {
+                Err(NotLoaded::Lost) => {}
+                Err(NotLoaded::Unreadable) if tries > 0 => {
+                    tries -= 1;
+                    self.groups.set_rank(group, client, Rank::Last);
+                    self.note_demoted(group, &mut Vec::from([client]));
+                }
+                Ok(()) | Err(NotLoaded::Unreadable) => return Some(picked),
+            }
+        }
     }
 
     /// Gives a message to one member of a group.
@@ -296,23 +320,10 @@ impl<P: Policy> Core<P> {
         message: &mut Option<Message>,
         handovers: u8,
     ) -> Dealt {
-        // A session that is still in the store is read before it is given anything: if it is lost, or cannot be read, another has it.
-        let mut tries = UNREADABLE_TRIES;
-        let picked = loop {
-            let Some(picked) = self.choose(origin, group, publication) else { break None };
-            let client = picked.member.client;
-            if picked.member.subscription.qos.min(publication.qos) == Qos::AtMostOnce {
-                break Some(picked);
-            }
-            match self.load(client) {
-                Err(NotLoaded::Lost) => {}
-                Err(NotLoaded::Unreadable) if tries > 0 => {
-                    tries -= 1;
-                    self.groups.set_rank(group, client, Rank::Last);
-                    self.note_demoted(group, &mut Vec::from([client]));
-                }
-                Ok(()) | Err(NotLoaded::Unreadable) => break Some(picked),
-            }
+        let picked = if self.ledger.restored {
+            self.choose_readable(origin, group, publication)
+        } else {
+            self.choose(origin, group, publication)
         };
         let Some(picked) = picked else {
             self.dropped(None, Drop::Denied(ReasonCode::NOT_AUTHORIZED));
