@@ -117,6 +117,11 @@ impl<P: Policy> Core<P> {
             return self.dropped(None, Drop::RetainedFull);
         }
         let message = message.get_or_insert_with(|| Message::new(now, publication)).clone();
+        if message.expires().is_some_and(|at| at <= now) {
+            // v5 [X5-PUB-4]: it has taken too long to decide upon; it takes nobody's place
+            self.retained.remove(publication.topic);
+            return self.dropped(None, Drop::Expired);
+        }
         let (max, max_bytes) = (self.config.max_retained, self.config.max_retained_bytes);
         if self.retained.insert(message, publication.qos, max, max_bytes).is_err() {
             self.limited(Limit::Retained, None, None);

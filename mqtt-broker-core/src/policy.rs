@@ -122,7 +122,8 @@ pub struct PublishRequest<'a> {
     pub origin: Origin<'a>,
     /// The message.
     pub publication: &'a Publication<'a>,
-    /// Whether this is what the policy itself put in the message's place: it is then asked once more, and may not do so again.
+    /// Whether this is what the policy itself put in the message's place: it is then asked once more, and may not do so again. Of its
+    /// expiry only the moment is kept by then, so it is not among the properties.
     pub rewritten: bool,
     /// The time, to make a [`NewMessage`](crate::NewMessage) with.
     pub now: Instant,

@@ -1,13 +1,14 @@
 //! The policy of a simulated world: it decides by the first letter of a topic, and remembers what it has said.
-use super::wire::number_of;
+use super::wire::{again, number_of};
 use mqtt_broker_core::codec::{Qos, ReasonCode};
 use mqtt_broker_core::store::{LoadError, MemoryStore, Store, StoreKey, Table};
 use mqtt_broker_core::topic::TopicFilter;
 use mqtt_broker_core::{
-    ClientInfo, ConnectRequest, Decision, Origin, Policy, PublishRequest, ReceiveRequest, SubscribeRequest, Ticket,
-    UnsubscribeRequest,
+    ClientInfo, ConnectRequest, Decision, Origin, Policy, Publication, PublishRequest, ReceiveRequest,
+    SubscribeRequest, Ticket, UnsubscribeRequest,
 };
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 #[derive(Default)]
@@ -16,6 +17,10 @@ pub(super) struct Keeper {
     pub(super) defers_publish: bool,
     pub(super) defers_subscribe: bool,
     pub(super) revoked: bool,
+    /// How often it was asked about each message of a client.
+    pub(super) asked: BTreeMap<u32, u32>,
+    /// The expiry of the message that it has just put another in the place of: that one does not show its own.
+    pub(super) changed: Option<u32>,
     /// What it has put off.
     pub(super) waiting: Vec<(Ticket, About)>,
     /// What it has allowed and denied since somebody looked.
@@ -76,6 +81,18 @@ impl Policy for Keeper {
 
     fn publish(&mut self, request: &PublishRequest<'_>) -> Decision {
         let publication = request.publication;
+        let number = number_of(publication.payload);
+        if matches!(request.origin, Origin::Client(_)) && !request.rewritten && number != 0 {
+            let times = self.asked.entry(number).or_default();
+            *times += 1;
+            // one that comes again at QoS 1 is told from the first
+            if *times > 1 {
+                self.changed = publication.properties.message_expiry_interval();
+                let mut payload = publication.payload.to_vec();
+                payload[..4].copy_from_slice(&again(number, *times).to_be_bytes());
+                return Decision::publish_as(request.now, &Publication { payload: &payload, ..*publication });
+            }
+        }
         let (from, is_will) = match request.origin {
             Origin::Client(client) => (Some(client.client_id.to_owned()), false),
             Origin::Will(client) => (Some(client.client_id.to_owned()), true),
@@ -84,12 +101,12 @@ impl Policy for Keeper {
         let message = Message {
             from,
             is_will,
-            number: number_of(publication.payload),
+            number,
             topic: publication.topic.as_str().to_owned(),
             qos: publication.qos,
             retain: publication.retain,
             size: publication.payload.len(),
-            expiry: publication.properties.message_expiry_interval(),
+            expiry: if request.rewritten { self.changed } else { publication.properties.message_expiry_interval() },
             at: request.now.as_millis(),
         };
         match message.topic.as_bytes()[0] {

@@ -1,6 +1,6 @@
 //! What happens in a world: all of it is decided by the seed before anything runs, so that steps can be left out and the rest stays as it is.
 use mqtt_broker_core::codec::{Qos, RetainHandling, Version};
-use mqtt_broker_core::{Overflow, Overlap, Strategy};
+use mqtt_broker_core::{Durability, Overflow, Overlap, Strategy};
 
 /// By their first letter: `b` can be revoked, `d` is decided later, `n` is denied, `s` is for nobody who asks for everything.
 pub(super) const TOPICS: [&str; 8] = ["a", "a/b", "b/c", "b/d", "d/x", "n/x", "s/x", "a/b/c"];
@@ -26,6 +26,15 @@ pub(super) const FILTERS: [&str; 17] = [
 const QOS: [Qos; 3] = [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce];
 const VERSIONS: [Version; 4] = [Version::V31, Version::V311, Version::V5, Version::V5];
 const HANDLING: [RetainHandling; 3] = [RetainHandling::Always, RetainHandling::IfNew, RetainHandling::Never];
+
+const DURABILITY: [Durability; 6] = [
+    Durability::Synced,
+    Durability::Synced,
+    Durability::Synced,
+    Durability::Buffered,
+    Durability::None,
+    Durability::None,
+];
 
 /// splitmix64.
 pub(super) struct Random(pub(super) u64);
@@ -69,11 +78,16 @@ pub struct Shape {
     pub max_session_expiry: u32,
     pub session_expiry_v3: u32,
     pub max_message_expiry: Option<u32>,
-    /// Sessions are stored, and what rests on that waits for it.
-    pub durable: bool,
+    /// Whether sessions are stored, and whether what rests on that waits for it.
+    pub durability: Durability,
 }
 
 impl Shape {
+    /// Whether there is something that another process finds.
+    pub fn is_stored(&self) -> bool {
+        self.durability != Durability::None
+    }
+
     /// Room for everything, and all of it is stored.
     pub fn durable(clients: usize) -> Self {
         Self {
@@ -93,7 +107,7 @@ impl Shape {
             max_session_expiry: u32::MAX,
             session_expiry_v3: 500,
             max_message_expiry: None,
-            durable: true,
+            durability: Durability::Synced,
         }
     }
 }
@@ -204,7 +218,8 @@ pub enum Step {
     },
     /// The host makes durable what it has written.
     Sync,
-    /// The process dies and another begins: with what was durable, and what `how` leaves of the rest.
+    /// The process dies and another begins: with what was durable, and what `how` leaves of the rest. Of a broker that waits for nothing
+    /// the machine goes on, so that what was written is all there.
     Crash {
         how: Loss,
         at: usize,
@@ -334,7 +349,7 @@ fn shape(random: &mut Random, clients: usize, faults: Faults) -> Shape {
         max_session_expiry: random.of(&[60, 1_000, u32::MAX]),
         session_expiry_v3: random.of(&[30, 500]),
         max_message_expiry: random.one_in(4).then_some(40),
-        durable: faults.crashes && !random.one_in(3),
+        durability: if faults.crashes { random.of(&DURABILITY) } else { Durability::None },
     }
 }
 
@@ -379,9 +394,9 @@ fn step(random: &mut Random, shape: &Shape, faults: Faults, day: bool, number: u
         }
         87 if faults.policy => Step::Revoke { revoked: random.one_in(2) },
         88..91 if faults.policy => Step::Decide { which: random.below(8), allow: !random.one_in(3) },
-        91 if shape.durable => Step::Holds { holds: random.one_in(2) },
-        92 if shape.durable => Step::Sync,
-        93 if shape.durable => {
+        91 if shape.is_stored() => Step::Holds { holds: random.one_in(2) },
+        92 if shape.is_stored() => Step::Sync,
+        93 if shape.is_stored() => {
             let how = random.of(&[Loss::Tail, Loss::Tear, Loss::Tear, Loss::Drop, Loss::Reorder, Loss::Flip]);
             Step::Crash { how, at: random.below(10_000) }
         }

@@ -11,6 +11,16 @@ pub(super) fn number_of(payload: &[u8]) -> u32 {
     payload.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 
+/// What a message that comes for the so-manieth time is known by.
+pub(super) fn again(number: u32, times: u32) -> u32 {
+    number | ((times - 1) << 24)
+}
+
+/// What its publisher knows a message by.
+pub(super) fn as_sent(number: u32) -> u32 {
+    number & 0xFF_FFFF
+}
+
 pub(super) fn encode(packet: &Packet<'_>, version: Version) -> Vec<u8> {
     let mut bytes = Vec::new();
     packet.encode(version, &mut bytes).expect("a packet of a client");

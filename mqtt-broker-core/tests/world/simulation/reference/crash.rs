@@ -4,8 +4,6 @@ use super::*;
 /// What clients know, whatever becomes of the broker.
 #[derive(Default)]
 pub(in super::super) struct Known {
-    /// The copies of QoS 1 and 2 that came, by name.
-    pub(in super::super) received: BTreeSet<u64>,
     /// The messages that were acknowledged to their publishers.
     pub(in super::super) acknowledged: BTreeSet<u32>,
     /// Sessions that a CONNACK has told of.
@@ -23,16 +21,21 @@ impl Reference {
         self.nothing_told_is_lost(before, known);
         self.next = before.next;
         self.retained.retain(|kept| kept.is_there(now));
-        (self.revoked, self.unkept) = (before.revoked, 0);
+        (self.revoked, self.unkept, self.late) = (before.revoked, 0, 0);
+        // that something came by a group is stored with the membership: of who has left it nobody knows any more that it is for others
+        for session in before.sessions.iter().filter(|session| !session.ended) {
+            let has_left = |text| {
+                let is_of = |sub: &Subscription| sub.filter == text;
+                session.was.iter().any(is_of) && !session.subscriptions.iter().any(is_of)
+            };
+            self.shared.iter_mut().filter(|shared| has_left(shared.text)).for_each(|shared| shared.must = false);
+        }
         for shared in &mut self.shared {
-            let Some(was) = before.shared.iter().find(|was| was.name == shared.name) else { continue };
-            *shared = was.clone();
-            if shared.holder.is_some() {
-                // what is not known to be acknowledged may come again, to whoever it was for
-                (shared.again, shared.done, shared.must) =
-                    (true, shared.done && shared.got.as_ref().is_some_and(|got| got.qos == Qos::ExactlyOnce), false);
+            if let Some(was) = before.shared.iter().find(|was| was.name == shared.name) {
+                shared.must &= was.must;
             }
         }
+        self.remember(before);
         let (mut gone, mut groups) = (Vec::new(), Vec::new());
         for session in &mut self.sessions {
             if !session.ended && session.connected {
@@ -49,11 +52,8 @@ impl Reference {
             }
             session.unread = true;
             session.replays.clear();
-            session.owed.retain(|owed| owed.qos != Qos::ExactlyOnce || !known.received.contains(&owed.name));
-            for owed in &mut session.owed {
-                if owed.replay.is_some() || owed.qos == Qos::AtMostOnce || known.received.contains(&owed.name) {
-                    owed.soften();
-                }
+            for owed in session.owed.iter_mut().filter(|owed| owed.replay.is_some() || owed.qos == Qos::AtMostOnce) {
+                owed.soften();
             }
         }
         // what a group had given to a member that is not stored went with it
@@ -86,22 +86,25 @@ impl Reference {
                 let told = known.gone.contains(&(was.client, sub.filter));
                 assert!(!told, "c{} has {sub:?} again", was.client);
             }
-            for owed in was.owed.iter().filter(|owed| owed.must == Must::Yes && owed.replay.is_none()) {
-                let told = owed.qos != Qos::AtMostOnce && known.acknowledged.contains(&owed.number);
+            for owed in
+                was.owed.iter().filter(|owed| owed.must == Must::Yes && owed.by.is_none() && owed.replay.is_none())
+            {
+                let told = owed.qos != Qos::AtMostOnce && known.acknowledged.contains(&as_sent(owed.number));
                 let is_there = is.owed.iter().any(|other| other.name == owed.name);
                 let dropped = was.slack > is.slack; // nobody knows which
                 assert!(!told || is_there || dropped, "c{} will never get {owed:?}", was.client);
             }
         }
         for was in &before.retained {
-            let told = known.acknowledged.contains(&was.number);
+            let told = known.acknowledged.contains(&as_sent(was.number));
             let is_there = self.retained.iter().any(|is| is.topic == was.topic && is.number == was.number);
             assert!(!told || is_there, "it is not retained any more: {was:?}");
         }
-        for was in before.shared.iter().filter(|was| was.must && was.holder.is_none()) {
+        for was in before.shared.iter().filter(|was| was.must && was.by.is_none()) {
+            // one that had it and is gone may not have been stored
             let mut members =
-                before.sessions.iter().filter(|session| session.subscriptions.iter().any(|sub| sub.filter == was.text));
-            let told = known.acknowledged.contains(&was.number) && members.all(|member| member.expiry > 0);
+                before.sessions.iter().filter(|session| session.was.iter().any(|sub| sub.filter == was.text));
+            let told = known.acknowledged.contains(&as_sent(was.number)) && members.all(|member| member.expiry > 0);
             let is_there = self.shared.iter().any(|is| is.name == was.name);
             let dropped = before.slack > self.slack;
             assert!(!told || is_there || dropped, "the group will never get {was:?}");

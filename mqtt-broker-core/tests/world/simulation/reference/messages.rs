@@ -14,13 +14,14 @@ impl Reference {
             self.retain(now, message, expires);
         }
         let order = self.count();
+        let topic: Rc<str> = topic.as_str().into();
         let mut matched = 0;
         for at in 0..self.sessions.len() {
             let session = &self.sessions[at];
             let mine: Vec<_> = session
                 .subscriptions
                 .iter()
-                .filter(|sub| !is_shared(sub.filter) && matches(sub.filter, topic))
+                .filter(|sub| !is_shared(sub.filter) && matches(sub.filter, &topic))
                 .filter(|sub| !(sub.no_local && client == Some(session.client)))
                 .cloned()
                 .collect();
@@ -31,7 +32,7 @@ impl Reference {
             };
             let several = copies.len() > 1;
             for subs in copies {
-                if subs.iter().all(|sub| is_asked_each(sub.filter)) && !may_receive(topic, self.revoked) {
+                if subs.iter().all(|sub| is_asked_each(sub.filter)) && !may_receive(&topic, self.revoked) {
                     continue;
                 }
                 matched += 1;
@@ -56,14 +57,15 @@ impl Reference {
                         expires,
                         replay: None,
                         // who is judged anew on its next connection is judged with what came meanwhile
-                        must: if may_receive(topic, self.revoked) { Must::Yes } else { Must::May },
+                        must: if may_receive(&topic, self.revoked) { Must::Yes } else { Must::May },
                         may_be_lower: false,
+                        by: None,
                     },
                 );
             }
         }
         matched += self.share(message, expires);
-        let entry = self.routed.entry(number).or_default();
+        let entry = self.routed.entry(as_sent(number)).or_default();
         *entry = (entry.0 + 1, matched);
     }
 
@@ -109,16 +111,13 @@ impl Reference {
                 name,
                 text,
                 number: message.number,
-                topic: message.topic.clone(),
+                topic: message.topic.as_str().into(),
                 qos: message.qos,
                 retain: message.retain,
                 expires,
                 // empty payloads cannot be told apart
                 must: all_keep && !rechecked && message.number != 0 && message.qos != Qos::AtMostOnce,
-                holder: None,
-                done: false,
-                again: false,
-                got: None,
+                by: None,
             });
         }
         texts.len()
@@ -127,10 +126,10 @@ impl Reference {
     pub(super) fn retain(&mut self, now: u64, message: &Message, expires: Option<u64>) {
         // what is over makes room first: deadlines come before what is read
         self.retained.retain(|kept| kept.expires.is_none_or(|at| at > now));
-        self.retained.retain(|kept| kept.topic != message.topic);
+        self.retained.retain(|kept| *kept.topic != *message.topic);
         // a replay that has not got there yet will not find the old one
         for session in &mut self.sessions {
-            for owed in session.owed.iter_mut().filter(|owed| owed.topic == message.topic) {
+            for owed in session.owed.iter_mut().filter(|owed| *owed.topic == *message.topic) {
                 if owed.replay.is_some_and(|filter| filter.contains(['+', '#'])) {
                     owed.soften();
                 }
@@ -139,11 +138,15 @@ impl Reference {
         if message.size == 0 {
             return;
         }
+        if expires.is_some_and(|at| at <= now) {
+            self.late += 1;
+            return;
+        }
         if self.retained.len() >= self.shape.max_retained {
             self.unkept += 1;
             return;
         }
-        let kept = Kept { topic: message.topic.clone(), number: message.number, qos: message.qos, expires };
+        let kept = Kept { topic: message.topic.as_str().into(), number: message.number, qos: message.qos, expires };
         self.retained.push(kept.clone());
         // but may find this one
         let open: Vec<_> = self
@@ -179,13 +182,13 @@ impl Reference {
     /// A queue is full. **Only if it is**; `unfinished` is what its client has and has not acknowledged.
     pub(in super::super) fn dropped_full(&mut self, client: usize, unfinished: usize) {
         let Shape { overflow, overlap, queue_messages, max_queued_bytes, .. } = self.shape.clone();
-        let of_groups = self.shared.iter().filter(|shared| !shared.done).count();
+        let of_groups = self.shared.iter().filter(|shared| shared.by.is_none()).count();
         self.slack += 1;
         if self.ghosts.contains(&client) && self.of(client).is_none() {
             return;
         }
         let session = self.of(client).expect("a queue is somebody's");
-        let waiting = session.owed.len() + unfinished + of_groups;
+        let waiting = session.owed.iter().filter(|owed| owed.by.is_none()).count() + unfinished + of_groups;
         assert!(
             waiting > queue_messages || max_queued_bytes < 1 << 20,
             "the queue of c{client} is full with {waiting} of {queue_messages}"
@@ -201,6 +204,10 @@ impl Reference {
 
     /// Something had expired. **Only if it had.**
     pub(in super::super) fn dropped_expired(&mut self, now: u64, client: Option<usize>) {
+        if client.is_none() && self.late > 0 {
+            self.late -= 1;
+            return;
+        }
         let over = |expires: Option<u64>| expires.is_some_and(|at| at <= now);
         let of_groups = self.shared.iter().any(|shared| over(shared.expires));
         let own = client.is_some_and(|client| {

@@ -5,16 +5,20 @@
 //! back to how it was at an earlier moment, as a crash does.
 use super::keeper::{Message, is_asked_each, may_receive, plain};
 use super::plan::{Asked, Shape};
+use super::wire::as_sent;
 use mqtt_broker_core::codec::{Qos, RetainHandling};
 use mqtt_broker_core::{Overflow, Overlap};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 mod crash;
 mod messages;
+mod moments;
 mod receiving;
 mod sessions;
 
 pub(super) use crash::Known;
+use receiving::Receipt;
 
 /// How long a policy may take, and a moment more.
 const DECISION: u64 = 10_001;
@@ -26,11 +30,15 @@ pub(super) struct Reference {
     pub(super) sessions: Vec<Session>,
     pub(super) retained: Vec<Kept>,
     pub(super) shared: Vec<Shared>,
+    /// All that came, in order.
+    receipts: Vec<Receipt>,
     pub(super) wills: Vec<Will>,
     /// How often each message was routed, and to how many the last time.
     pub(super) routed: BTreeMap<u32, (u32, usize)>,
     /// Messages that were not retained for want of room, and of which nobody has said so yet.
     pub(super) unkept: usize,
+    /// Messages that were to be retained and had expired before they were let in, and of which nobody has said so yet.
+    late: usize,
     /// Copies for groups that may have got lost in ways that the broker has told.
     slack: usize,
     /// Whose session was to end with the process, and may have to end anew.
@@ -88,7 +96,7 @@ pub(super) struct Owed {
     /// Its place in the order; all of one replay have the same.
     order: u64,
     pub(super) number: u32,
-    topic: String,
+    topic: Rc<str>,
     pub(super) qos: Qos,
     retain: bool,
     ids: Vec<u32>,
@@ -98,11 +106,13 @@ pub(super) struct Owed {
     must: Must,
     /// A replay goes on at the QoS of what has replaced its subscription, once that is judged anew.
     may_be_lower: bool,
+    /// The receipt that is taken for it.
+    by: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
-    pub(super) topic: String,
+    pub(super) topic: Rc<str>,
     pub(super) number: u32,
     pub(super) qos: Qos,
     pub(super) expires: Option<u64>,
@@ -114,51 +124,13 @@ pub(super) struct Shared {
     name: u64,
     text: &'static str,
     number: u32,
-    topic: String,
+    topic: Rc<str>,
     qos: Qos,
     retain: bool,
     expires: Option<u64>,
     must: bool,
-    /// The session that has it.
-    holder: Option<u64>,
-    /// Its holder has acknowledged it, or has begun with it at QoS 2.
-    done: bool,
-    /// The holder's session ended: it may come to somebody else.
-    again: bool,
-    /// What it got.
-    got: Option<Was>,
-}
-
-/// What somebody got for a group.
-#[derive(Clone, Debug)]
-struct Was {
-    number: u32,
-    topic: String,
-    qos: Qos,
-    retain: bool,
-    ids: Option<Vec<u32>>,
-}
-
-impl Was {
-    fn new(got: &Got<'_>) -> Self {
-        let Got { number, topic, qos, retain, ref ids, .. } = *got;
-        Self { number, topic: topic.to_owned(), qos, retain, ids: ids.clone() }
-    }
-    fn got(&self) -> Got<'_> {
-        let Self { number, ref topic, qos, retain, ref ids } = *self;
-        Got {
-            number,
-            topic,
-            qos,
-            retain,
-            ids: ids.clone(),
-            dup: false,
-            expiry: None,
-            clear: false,
-            since: 0,
-            behind: 0,
-        }
-    }
+    /// The receipt that is taken for it.
+    by: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -189,16 +161,6 @@ pub(super) struct Got<'a> {
     pub(super) clear: bool,
     /// The order of things when the connection was made.
     pub(super) since: u64,
-    /// The order of what came last.
-    pub(super) behind: u64,
-}
-
-/// Which copy it was.
-pub(super) struct Found {
-    pub(super) name: u64,
-    /// Its place in the order of its session, if it has one.
-    pub(super) order: Option<u64>,
-    pub(super) by_group: bool,
 }
 
 /// Whether a filter matches a name, level by level.
@@ -227,9 +189,11 @@ impl Reference {
             sessions: Vec::new(),
             retained: Vec::new(),
             shared: Vec::new(),
+            receipts: Vec::new(),
             wills: Vec::new(),
             routed: BTreeMap::new(),
             unkept: 0,
+            late: 0,
             slack: 0,
             ghosts: Vec::new(),
             next: 1,
@@ -252,11 +216,6 @@ impl Reference {
 }
 
 /// **Nothing comes that has expired, and the rest of its time comes with it.**
-fn in_time(now: u64, expires: Option<u64>, got: &Got<'_>) {
-    // one empty payload is like another
-    assert!(got.number == 0 || is_in_time(now, expires, got), "expires at {expires:?}, now is {now}: {got:?}");
-}
-
 fn is_in_time(now: u64, expires: Option<u64>, got: &Got<'_>) -> bool {
     // what lay in a socket for a time, or was sent before, is as it was then
     if !got.clear || got.dup {
@@ -268,13 +227,6 @@ fn is_in_time(now: u64, expires: Option<u64>, got: &Got<'_>) -> bool {
         _ => false,
     };
     as_told && expires.is_none_or(|at| at > now)
-}
-
-impl Shared {
-    /// Nobody has it, or who had it has lost it.
-    fn is_free(&self) -> bool {
-        self.holder.is_none() || (self.again && !self.done)
-    }
 }
 
 impl Kept {
@@ -292,5 +244,15 @@ impl Must {
 impl Owed {
     fn soften(&mut self) {
         self.must = self.must.softened();
+    }
+
+    /// Whether it can be what its session got.
+    fn fits(&self, got: &Got<'_>) -> bool {
+        (self.number, &*self.topic, self.retain) == (got.number, got.topic, got.retain)
+            && got.ids.as_ref().is_none_or(|ids| *ids == self.ids)
+            && self.must != Must::Never
+            && (self.qos == got.qos || self.may_be_lower && self.qos > got.qos)
+            // nothing is repeated that was never sent
+            && (!got.dup || self.order <= got.since)
     }
 }

@@ -1,9 +1,58 @@
-//! What clients get, and what must hold at every moment.
+//! What clients get: which copy it can have been.
+//!
+//! Copies may look the same: of one message by two groups, by two subscriptions, by a replay. So what came is not taken for one of them
+//! at once: each [`Receipt`] keeps all the copies that it can have been, and there has to be a way to give each its own. What had to
+//! come has come if there is a way to cover that. (If there are both ways, there is one that does both.)
 use super::*;
 
-impl Reference {
-    // --- what clients get ------------------------------------------------------------------------------------------
+/// A copy: of a session, or of a group if there is none; and its name.
+pub(super) type Copy = (Option<u64>, u64);
 
+/// Something that came.
+#[derive(Clone)]
+pub(super) struct Receipt {
+    got: Rc<Came>,
+    state: State,
+    /// What it is taken for.
+    copy: Option<Copy>,
+    acknowledged: Acknowledged,
+}
+
+struct Came {
+    session: u64,
+    number: u32,
+    qos: Qos,
+    /// What it can have been, when it came.
+    copies: Vec<Copy>,
+    by_group: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    /// It has a copy of its own.
+    Firm,
+    /// It came, but the process that had sent it does not live to know: it may come again.
+    Loose,
+    /// It came to somebody who is gone: it is to come to somebody else.
+    Void,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Acknowledged {
+    No,
+    /// The acknowledgement was sent, or a crash has undone it.
+    Perhaps,
+    Yes,
+}
+
+/// What came.
+pub(in super::super) struct Found {
+    pub(in super::super) receipt: usize,
+    /// The places in the order of its session that it may have; none if that cannot be known.
+    pub(in super::super) orders: Vec<u64>,
+}
+
+impl Reference {
     /// A client got a message it had not got before. **It was owed that, once, as it was, and in time.**
     pub(in super::super) fn received(&mut self, now: u64, session: u64, got: &Got<'_>) -> Found {
         let Some(at) = self.sessions.iter().position(|other| other.name == session) else { panic!("no such session") };
@@ -12,156 +61,182 @@ impl Reference {
         let by_group = self.sessions[at].subscriptions.iter().any(shared);
         let taken_back = self.revoked && got.topic.starts_with('b') && got.clear && !got.dup && !by_group;
         assert!(!taken_back, "nobody may receive {got:?} any more");
-        let looks_so = |owed: &Owed| {
-            (owed.number, owed.topic.as_str(), owed.retain) == (got.number, got.topic, got.retain)
-                && got.ids.as_ref().is_none_or(|ids| *ids == owed.ids)
-                && owed.must != Must::Never
-                // nothing is repeated that was never sent
-                && (!got.dup || owed.order <= got.since)
-        };
-        let fits = |owed: &Owed| looks_so(owed) && owed.qos == got.qos;
-        let lower = |owed: &Owed| looks_so(owed) && owed.may_be_lower && owed.qos > got.qos;
-        let in_order = |owed: &Owed| fits(owed) && owed.order >= got.behind;
-        let of_group = (0..self.shared.len()).find(|one| self.shared[*one].is_free() && self.fits(*one, session, got));
-        let all = &mut self.sessions[at].owed;
-        let out_of_order = all.iter().position(fits).filter(|_| of_group.is_none());
-        let best = all.iter().position(|owed| in_order(owed) && is_in_time(now, owed.expires, got));
-        let late = all.iter().position(in_order).filter(|_| of_group.is_none());
-        let lower = all.iter().position(lower).filter(|_| of_group.is_none());
-        if let Some(found) = best.or(late).or(lower).or(out_of_order) {
-            let owed = all.remove(found);
-            // a copy of the same look may have been what came: then that one need not
-            if owed.must == Must::May {
-                if let Some(twin) = all.iter_mut().find(|other| fits(other) && other.must == Must::Yes) {
-                    twin.must = Must::May;
-                } else if let Some(twin) = of_group {
-                    self.shared[twin].must = false;
-                }
-            }
-            in_time(now, owed.expires, got);
-            // what may have come by a group tells nothing of the order
-            return Found { name: owed.name, order: Some(owed.order).filter(|_| of_group.is_none()), by_group: false };
+        // one empty payload is like another
+        let in_time = |expires: &Option<u64>| got.number == 0 || is_in_time(now, *expires, got);
+        let own: Vec<_> = self.sessions[at].owed.iter().filter(|owed| owed.fits(got)).collect();
+        let of_groups: Vec<_> = self.shared.iter().filter(|shared| self.fits(shared, session, got)).collect();
+        let by_group = !of_groups.is_empty();
+        let mut orders: Vec<_> = own.iter().filter(|owed| in_time(&owed.expires)).map(|owed| owed.order).collect();
+        orders.retain(|_| !by_group);
+        orders.sort_unstable();
+        let expires = own.iter().map(|owed| owed.expires).chain(of_groups.iter().map(|shared| shared.expires));
+        let late: Vec<_> = expires.filter(|expires| !in_time(expires)).collect();
+        let own = own.iter().map(|owed| (owed.must != Must::Yes, owed.expires, (Some(session), owed.name)));
+        let of_groups = of_groups.iter().map(|shared| (!shared.must, shared.expires, (None, shared.name)));
+        let mut copies: Vec<_> = own.chain(of_groups).filter(|(_, expires, _)| in_time(expires)).collect();
+        // what had to come before what need not
+        copies.sort_by_key(|(need_not, _, copy)| (*need_not, copy.1));
+        let copies = copies.into_iter().map(|(.., copy)| copy).collect();
+        let came = Came { session, number: got.number, qos: got.qos, copies, by_group };
+        let receipt = self.receipts.len();
+        let (state, acknowledged) = (State::Firm, Acknowledged::No);
+        self.receipts.push(Receipt { got: Rc::new(came), state, copy: None, acknowledged });
+        if !self.assign(receipt, &mut Vec::new()) {
+            let Session { client, ref owed, .. } = self.sessions[at];
+            assert!(late.is_empty(), "c{client} gets what expires at {late:?}, now is {now}: {got:?}");
+            panic!("c{client} is not owed {got:?}; it is owed {owed:?}");
         }
-        self.received_of_group(now, at, got)
-    }
-
-    pub(super) fn received_of_group(&mut self, now: u64, at: usize, got: &Got<'_>) -> Found {
-        let name = self.sessions[at].name;
-        let free: Vec<_> =
-            (0..self.shared.len()).filter(|one| self.shared[*one].is_free() && self.fits(*one, name, got)).collect();
-        let best = free.iter().find(|one| is_in_time(now, self.shared[**one].expires, got));
-        let found = best.or(free.first()).copied();
-        // whoever is in two groups may have got for the one what was taken for the other's
-        let found = found.or_else(|| {
-            let mine: Vec<_> = (0..self.shared.len()).filter(|one| self.fits(*one, name, got)).collect();
-            let (one, other) = mine.into_iter().find_map(|one| {
-                let (holder, was) = (self.shared[one].holder?, self.shared[one].got.clone()?);
-                let other = (0..self.shared.len())
-                    .find(|at| self.shared[*at].is_free() && self.fits(*at, holder, &was.got()))?;
-                Some((one, other))
-            })?;
-            let Shared { holder, done, again, ref got, .. } = self.shared[one];
-            let got = got.clone();
-            let to = &mut self.shared[other];
-            (to.holder, to.done, to.again, to.got) = (holder, done, again, got);
-            Some(one)
-        });
-        let Some(found) = found else {
-            let Session { client, owed, .. } = &self.sessions[at];
-            panic!("c{client} is not owed {got:?}; it is owed {owed:?}")
-        };
-        // of two that look alike it may have been the one that had to come
-        if !self.shared[found].must
-            && let Some(twin) = free.iter().find(|one| **one != found && self.shared[**one].must)
-        {
-            self.shared[*twin].must = false;
-        }
-        let shared = &mut self.shared[found];
-        (shared.holder, shared.again, shared.got) = (Some(name), false, Some(Was::new(got)));
-        // what is not acknowledged at QoS 1 may come to somebody else when its session ends
-        shared.done = got.qos != Qos::AtLeastOnce;
-        let name = shared.name;
-        in_time(now, shared.expires, got);
-        Found { name, order: None, by_group: true }
+        Found { receipt, orders }
     }
 
     /// Whether a message for a group can be what a session got: as one of its memberships was granted it.
-    pub(super) fn fits(&self, at: usize, session: u64, got: &Got<'_>) -> bool {
-        let shared = &self.shared[at];
+    fn fits(&self, shared: &Shared, session: u64, got: &Got<'_>) -> bool {
         let as_granted = |sub: &Subscription| {
             sub.filter == shared.text
                 && got.qos == shared.qos.min(sub.qos)
                 && got.retain == (shared.retain && sub.retain_as_published)
                 && got.ids.as_ref().is_none_or(|ids| ids.iter().copied().eq(sub.id))
         };
-        (shared.number, shared.topic.as_str()) == (got.number, got.topic)
+        (shared.number, &*shared.topic) == (got.number, got.topic)
             && self.sessions.iter().any(|other| other.name == session && other.was.iter().any(as_granted))
     }
 
-    /// A client has acknowledged a message that came by a group; `arrived`: the broker has that for certain.
-    pub(in super::super) fn acknowledged(&mut self, session: u64, number: u32, arrived: bool) {
-        let is_it = |shared: &&mut Shared| shared.holder == Some(session) && shared.number == number && !shared.done;
-        if let Some(shared) = self.shared.iter_mut().find(is_it) {
-            (shared.done, shared.must) = (arrived, false);
+    fn by(&mut self, copy: Copy) -> Option<&mut Option<usize>> {
+        match copy {
+            (Some(session), name) => {
+                let session = self.sessions.iter_mut().find(|other| other.name == session)?;
+                session.owed.iter_mut().find(|owed| owed.name == name).map(|owed| &mut owed.by)
+            }
+            (None, name) => self.shared.iter_mut().find(|shared| shared.name == name).map(|shared| &mut shared.by),
         }
     }
 
-    // --- what must hold at every moment ----------------------------------------------------------------------------
-
-    /// What is due is done. **Wills fire and sessions end when they are due.**
-    pub(in super::super) fn nothing_is_overdue(&mut self, now: u64) {
-        self.retained.retain(|kept| kept.is_there(now));
-        for session in self.sessions.iter().filter(|session| !session.ended && !session.connected) {
-            let over = session.expires.is_some_and(|at| at <= now);
-            assert!(!over, "the session of c{} should have ended", session.client);
+    /// Gives a receipt a copy of its own; others may have to take another.
+    fn assign(&mut self, receipt: usize, tried: &mut Vec<Copy>) -> bool {
+        let came = Rc::clone(&self.receipts[receipt].got);
+        for copy in &came.copies {
+            if tried.contains(copy) {
+                continue;
+            }
+            tried.push(*copy);
+            let Some(by) = self.by(*copy).map(|by| *by) else { continue };
+            if by.is_none_or(|other| self.assign(other, tried)) {
+                self.take(*copy, receipt);
+                return true;
+            }
         }
-        for will in &self.wills {
-            let waits = will.topic.starts_with('d');
-            assert!(will.due.is_none_or(|at| at > now || waits), "a will was not published: {will:?}");
-        }
-        self.wills.retain(|will| will.due.is_none_or(|at| at + DECISION > now));
-        assert_eq!(self.unkept, 0, "a retained message that does not fit is not reported");
+        false
     }
 
-    /// **A queue holds no more than it may**; `unfinished` is what each client has and has not acknowledged.
-    pub(in super::super) fn queues_keep_their_limits(&self, now: u64, unfinished: impl Fn(usize) -> usize) {
-        for session in self.sessions.iter().filter(|session| !session.ended) {
-            let kept = |owed: &&Owed| {
-                let there = owed.must == Must::Yes && owed.expires.is_none_or(|at| at > now);
-                there && owed.replay.is_none() && owed.qos != Qos::AtMostOnce
-            };
-            let waiting = (session.owed.iter().filter(kept).count()).saturating_sub(session.slack);
-            let all = waiting + unfinished(session.client);
-            let replayed = !session.replays.is_empty() || session.owed.iter().any(|owed| owed.replay.is_some());
-            assert!(
-                all <= self.shape.queue_messages || replayed || waiting <= self.shape.queue_messages,
-                "c{} has {all} of {} in its queue",
-                session.client,
-                self.shape.queue_messages
-            );
+    fn take(&mut self, copy: Copy, receipt: usize) {
+        self.receipts[receipt].copy = Some(copy);
+        if let Some(by) = self.by(copy) {
+            *by = Some(receipt);
         }
     }
 
-    /// A client has all that it is to have now: what is retained and comes no more.
-    pub(in super::super) fn caught_up(&mut self, client: usize) {
-        if let Some(session) = self.of(client) {
-            session.replays.clear();
-            session.owed.retain(|owed| owed.replay.is_none() || owed.must == Must::Yes);
+    fn let_go(&mut self, receipt: usize, state: State) {
+        let Receipt { state: was, copy, .. } = &mut self.receipts[receipt];
+        *was = state;
+        if let Some(copy) = copy.take()
+            && let Some(by) = self.by(copy)
+        {
+            *by = None;
+        }
+    }
+
+    /// A client has acknowledged what came; `arrived`: the broker has that for certain.
+    pub(in super::super) fn acknowledged(&mut self, receipt: usize, arrived: bool) {
+        let Some(receipt) = self.receipts.get_mut(receipt) else { return };
+        receipt.acknowledged = if arrived { Acknowledged::Yes } else { Acknowledged::Perhaps };
+    }
+
+    /// A session is gone: what came to it by a group and was not acknowledged at QoS 1 is for others. (At QoS 2 it is not.)
+    pub(super) fn give_back(&mut self, session: u64) {
+        for at in 0..self.receipts.len() {
+            let Receipt { got, acknowledged, state, .. } = &self.receipts[at];
+            let unfinished = *state == State::Firm && *acknowledged != Acknowledged::Yes;
+            if got.session == session && got.by_group && got.qos == Qos::AtLeastOnce && unfinished {
+                let state = if *acknowledged == Acknowledged::No { State::Void } else { State::Loose };
+                self.let_go(at, state);
+            }
+        }
+    }
+
+    /// After a crash, `before` which all this had come: what came at QoS 2 does not come again; what came at another and was not stored may.
+    pub(super) fn remember(&mut self, before: &Self) {
+        for (is, was) in self.receipts.iter_mut().zip(&before.receipts) {
+            if was.acknowledged != Acknowledged::No && is.acknowledged == Acknowledged::No {
+                is.acknowledged = Acknowledged::Perhaps;
+            }
+        }
+        for was in before.receipts.iter().skip(self.receipts.len()) {
+            let firm = was.got.qos == Qos::ExactlyOnce;
+            let state = if firm { State::Firm } else { State::Loose };
+            self.receipts.push(Receipt { state, copy: None, ..was.clone() });
+            if firm {
+                self.assign(self.receipts.len() - 1, &mut Vec::new());
+            }
+        }
+    }
+
+    /// Takes what came for a copy that had to come, if there is something: what it was taken for can be covered otherwise, or need not be.
+    fn cover(&mut self, now: u64, copy: Copy, tried: &mut Vec<usize>) -> bool {
+        for at in 0..self.receipts.len() {
+            let Receipt { got, state, copy: taken_for, .. } = &self.receipts[at];
+            if *state == State::Void || !got.copies.contains(&copy) || tried.contains(&at) {
+                continue;
+            }
+            tried.push(at);
+            if taken_for.is_none_or(|other| !self.had_to_come(now, other) || self.cover(now, other, tried)) {
+                if let Some(other) = self.receipts[at].copy
+                    && let Some(by) = self.by(other)
+                    && *by == Some(at)
+                {
+                    *by = None;
+                }
+                self.take(copy, at);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn had_to_come(&self, now: u64, copy: Copy) -> bool {
+        let over = |expires: Option<u64>| expires.is_some_and(|at| at <= now);
+        match copy {
+            (Some(session), name) => self
+                .sessions
+                .iter()
+                .filter(|other| other.name == session && !other.ended)
+                .flat_map(|session| &session.owed)
+                .any(|owed| owed.name == name && owed.must == Must::Yes && !over(owed.expires)),
+            (None, name) => {
+                self.shared.iter().any(|shared| shared.name == name && shared.must && !over(shared.expires))
+            }
         }
     }
 
     /// Everybody was there and took everything. **What was owed has come: at least once at QoS 1, exactly once at QoS 2.**
-    pub(in super::super) fn everything_has_come(&self, now: u64) {
-        let over = |expires: Option<u64>| expires.is_some_and(|at| at <= now);
-        for session in self.sessions.iter().filter(|session| !session.ended) {
-            let missing: Vec<_> =
-                session.owed.iter().filter(|owed| owed.must == Must::Yes && !over(owed.expires)).collect();
+    pub(in super::super) fn everything_has_come(&mut self, now: u64) {
+        for session in self.sessions.clone().iter().filter(|session| !session.ended) {
+            let copies = session.owed.iter().filter(|owed| owed.by.is_none());
+            let missing: Vec<_> = copies
+                .filter(|owed| {
+                    let copy = (Some(session.name), owed.name);
+                    self.had_to_come(now, copy) && !self.cover(now, copy, &mut Vec::new())
+                })
+                .collect();
             assert!(missing.len() <= session.slack, "c{} never got {missing:?}", session.client);
         }
-        let missing: Vec<_> = self
-            .shared
+        let shared = self.shared.clone();
+        let missing: Vec<_> = shared
             .iter()
-            .filter(|shared| shared.must && (shared.holder.is_none() || shared.again) && !over(shared.expires))
+            .filter(|shared| {
+                let copy = (None, shared.name);
+                let free = self.by(copy).is_some_and(|by| by.is_none());
+                free && self.had_to_come(now, copy) && !self.cover(now, copy, &mut Vec::new())
+            })
             .collect();
         assert!(missing.len() <= self.slack, "groups never got {missing:?}");
     }

@@ -108,12 +108,11 @@ impl Reference {
 
     /// A session leaves a group, or all: what it had may come to others.
     pub(super) fn leave(&mut self, name: u64, text: Option<&'static str>) {
-        let ended = text.is_none();
+        if text.is_none() {
+            self.give_back(name);
+        }
         for shared in self.shared.iter_mut().filter(|shared| text.is_none_or(|text| shared.text == text)) {
-            if shared.holder == Some(name) && !shared.done && ended {
-                shared.again = true;
-            }
-            if shared.holder.is_none() && shared.qos == Qos::ExactlyOnce {
+            if shared.by.is_none() && shared.qos == Qos::ExactlyOnce {
                 shared.must = false; // it may have been begun with, and stays there
             }
         }
@@ -140,6 +139,10 @@ impl Reference {
         assert!(session.subscriptions.len() <= most, "c{client} has more subscriptions than it may");
         if is_shared(filter) {
             session.was.push(sub);
+            if qos == Qos::AtMostOnce {
+                // what is handed on to it may get lost
+                self.shared.iter_mut().filter(|shared| shared.text == filter).for_each(|shared| shared.must = false);
+            }
             return;
         }
         let wants = match handling {
@@ -183,6 +186,7 @@ impl Reference {
             replay: Some(sub.filter),
             must,
             may_be_lower: false,
+            by: None,
         };
         if session.max_packet.is_some() || (owed.qos == Qos::AtMostOnce && !session.clear) {
             owed.soften();

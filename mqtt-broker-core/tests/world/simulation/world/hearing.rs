@@ -66,7 +66,7 @@ impl World {
         // MQTT 3.1 has no word for it: what the reference knows stands for what the client has kept
         let since = link.since;
         let name = link.session;
-        let present = present || (version == Version::V31 && name.is_some_and(|name| name < since));
+        let present = present || (version == Version::V31 && name.is_some_and(|name| name <= since));
         // one that was let in late has taken the other over
         self.clients[who].link = Some(slot);
         let client = &mut self.clients[who];
@@ -214,12 +214,11 @@ impl World {
             expiry: v5.then(|| publish.properties.message_expiry_interval()),
             clear: link.clear,
             since: link.since,
-            behind: link.orders[usize::from(publish.qos != Qos::AtMostOnce)],
         };
         let session = link.session.expect("whoever was let in has a session");
         let Some(id) = publish.packet_id.map(|id| id.get()) else {
             let found = self.reference.received(now, session, &got);
-            return self.in_order(slot, 0, found.order);
+            return self.in_order(slot, 0, &found.orders);
         };
         self.window(slot, id, &got);
         let known = self.clients[who].unfinished.iter_mut().position(|taken| taken.id == id);
@@ -227,26 +226,25 @@ impl World {
             Some(taken) if got.dup && (taken.number, taken.qos) == (got.number, got.qos) => {
                 assert!(!taken.known, "c{who} gets {got:?} again, which it has acknowledged");
                 assert!(!taken.revoked, "c{who} gets {got:?} again, though it may not any more");
-                let order = taken.order;
+                let orders = taken.orders.clone();
                 if let Some(at) = known {
                     let taken = &mut self.clients[who].unfinished[at];
                     taken.answered = false;
                 }
-                self.in_order(slot, 1, order);
+                self.in_order(slot, 1, &orders);
             }
             other => {
                 if let Some(taken) = other {
                     assert!(taken.answered, "the identifier {id} of c{who} is in use, by {}: {got:?}", taken.number);
                 }
                 let found = self.reference.received(now, session, &got);
-                self.known.received.insert(found.name);
-                self.in_order(slot, 1, found.order);
+                self.in_order(slot, 1, &found.orders);
                 let client = &mut self.clients[who];
                 client.unfinished.retain(|taken| taken.id != id);
                 client.unfinished.push(Taken {
                     id,
-                    order: found.order,
-                    by_group: found.by_group,
+                    receipt: found.receipt,
+                    orders: found.orders,
                     number: got.number,
                     qos: got.qos,
                     answered: false,
@@ -271,11 +269,15 @@ impl World {
     }
 
     /// **What a session gets of one kind comes in the order in which it was published.**
-    pub(super) fn in_order(&mut self, slot: usize, lane: usize, order: Option<u64>) {
-        let Some(order) = order else { return };
+    pub(super) fn in_order(&mut self, slot: usize, lane: usize, orders: &[u64]) {
+        if orders.is_empty() {
+            return;
+        }
         let link = self.link(slot);
-        assert!(order >= link.orders[lane], "c{} gets what came before the last", link.who);
-        link.orders[lane] = order;
+        // of places that it may have, the first that is not before the last
+        let place = orders.iter().find(|order| **order >= link.orders[lane]);
+        let Some(place) = place else { panic!("c{} gets what came before the last", link.who) };
+        link.orders[lane] = *place;
     }
 
     /// Sends up to `most` of the acknowledgements that a client owes.
@@ -306,13 +308,11 @@ impl World {
             let taken = &mut client.unfinished[at];
             // the broker may forget that in a crash
             taken.known = arrives;
-            let (by_group, number) = (taken.by_group, taken.number);
-            if arrives && !self.shape.durable {
+            let receipt = taken.receipt;
+            if arrives && !self.shape.is_stored() {
                 client.unfinished.remove(at);
             }
-            if let Some(session) = session.filter(|_| by_group) {
-                self.reference.acknowledged(session, number, arrives);
-            }
+            self.reference.acknowledged(receipt, arrives);
         }
     }
 }

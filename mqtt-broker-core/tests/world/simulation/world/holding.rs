@@ -62,7 +62,8 @@ impl World {
             .collect();
         listed.sort_by(|one, other| one.0.cmp(&other.0));
         let kept = self.reference.retained.iter();
-        let mut expected: Vec<_> = kept.map(|kept| (kept.topic.clone(), kept.number, kept.qos, kept.expires)).collect();
+        let mut expected: Vec<_> =
+            kept.map(|kept| (kept.topic.to_string(), kept.number, kept.qos, kept.expires)).collect();
         expected.sort_by(|one, other| one.0.cmp(&other.0));
         assert_eq!(listed, expected, "retained");
     }

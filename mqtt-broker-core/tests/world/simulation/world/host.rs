@@ -101,8 +101,14 @@ impl World {
 
     /// The process dies, and the next begins with what is left of its store.
     pub(super) fn crash(&mut self, how: Loss, at: usize) {
-        if !self.shape.durable {
-            return;
+        match self.shape.durability {
+            Durability::None => return,
+            Durability::Buffered => {
+                self.host.store.borrow_mut().sync().expect("it can");
+                let last = self.host.batches;
+                self.host.stood.retain(|(batch, _)| *batch == last);
+            }
+            _ => {}
         }
         let store = self.host.store.borrow().clone();
         let (frames, bytes) = (store.unsynced() + 1, store.unsynced_bytes() + 1);
@@ -133,12 +139,14 @@ impl World {
                 taken.revoked = false;
             }
         }
-        let was = self.broker.policy();
+        let was = self.broker.policy_mut();
+        let asked = std::mem::take(&mut was.asked);
         let (revoked, connect, publish, subscribe) =
             (was.revoked, was.defers_connect, was.defers_publish, was.defers_subscribe);
         let store = Rc::new(RefCell::new(store));
         self.broker = broker(&self.shape, Rc::clone(&store));
         let keeper = self.broker.policy_mut();
+        keeper.asked = asked;
         (keeper.revoked, keeper.defers_connect) = (revoked, connect);
         (keeper.defers_publish, keeper.defers_subscribe) = (publish, subscribe);
         self.host = Host {

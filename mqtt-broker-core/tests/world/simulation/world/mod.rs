@@ -2,7 +2,7 @@
 use super::keeper::{About, Keeper, Message};
 use super::plan::{Asked, Connect, Fault, Loss, Publish, Shape, Step, TOPICS};
 use super::reference::{Got, Known, Reference};
-use super::wire::{self, number_of};
+use super::wire::{self, as_sent, number_of};
 use mqtt_broker_core::codec::{
     AckKind, Disconnect, OutBuf, Packet, Properties, Property, Publish as PublishPacket, Qos, Reader, ReasonCode,
     SubscribeOptions, Version,
@@ -39,7 +39,6 @@ struct Client {
     link: Option<usize>,
     /// The session it was told of last.
     session: Option<u64>,
-    last_id: u16,
     /// What it has published at QoS 1 and 2 and is not finished, in order.
     pending: Vec<Sent>,
     /// What it has at QoS 1 and 2, and the broker may not know that it is finished.
@@ -57,8 +56,9 @@ struct Sent {
 /// A message of QoS 1 or 2 that a client has.
 struct Taken {
     id: u16,
-    order: Option<u64>,
-    by_group: bool,
+    receipt: usize,
+    /// The places in the order that it may have.
+    orders: Vec<u64>,
     number: u32,
     qos: Qos,
     /// It has acknowledged (PUBACK, PUBCOMP): the broker may know.
@@ -206,7 +206,7 @@ fn broker(shape: &Shape, store: Rc<RefCell<MemoryStore>>) -> Broker<Keeper> {
     let mut events = EventMask::default();
     (events.published, events.drops) = (true, true);
     config.events = events;
-    config.durability = if shape.durable { Durability::Synced } else { Durability::None };
+    config.durability = shape.durability;
     Broker::new(config, Keeper { store, ..Keeper::default() }, HashSeed::new(1, 2))
         .expect("a configuration that can be")
 }

@@ -101,16 +101,14 @@ impl World {
         self.links[slot].as_mut().expect("a connection that is there")
     }
 
+    /// The lowest identifier that is free: whoever lets one go too early is told.
     pub(super) fn next_id(&mut self, slot: usize) -> u16 {
         let who = self.link(slot).who;
-        loop {
-            let last = self.clients[who].last_id.wrapping_add(1).max(1);
-            self.clients[who].last_id = last;
-            let free = self.clients[who].pending.iter().all(|sent| sent.id != last);
-            if free && !self.link(slot).asked.contains_key(&last) {
-                return last;
-            }
-        }
+        let is_free = |id: &u16| {
+            let pending = self.clients[who].pending.iter().any(|sent| sent.id == *id);
+            !pending && self.links[slot].as_ref().is_some_and(|link| !link.asked.contains_key(id))
+        };
+        (1..=u16::MAX).find(is_free).expect("a client asks for less")
     }
 
     pub(super) fn subscribe(&mut self, who: usize, filters: &[Asked], identifier: Option<u32>) {
