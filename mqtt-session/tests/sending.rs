@@ -455,6 +455,24 @@ fn a_message_is_forwarded_at_once_if_nothing_waits_before_it() {
 
 // --- places ----------------------------------------------------------------------------------------------------------
 
+// v5 [MQTT-4.6.0-5]: also when there is no place between them any more. The simulation found that the second came first.
+#[test]
+fn qos_0_that_stood_behind_a_place_does_not_overtake_what_was_there_before_it() {
+    for recorded in [false, true] {
+        let mut session = Session::new();
+        if recorded {
+            session.record_changes();
+        }
+        let mut server = End::server_of(&Default::default(), &connect(Version::V311, &[]), session);
+        server.delivers("a", "1", Qos::AtMostOnce);
+        let place = server.connection.session_mut().hold_place();
+        server.delivers("a", "2", Qos::AtMostOnce);
+        server.connection.close_place(place);
+        server.delivers("a", "3", Qos::AtMostOnce);
+        assert_eq!(server.sends(), wire("30 04 00 01 'a' '1' 30 04 00 01 'a' '2' 30 04 00 01 'a' '3'"));
+    }
+}
+
 // pitfall 47: what a place stands for is not overtaken, at any QoS.
 #[test]
 fn what_is_queued_behind_a_place_waits_until_it_is_closed() {

@@ -122,6 +122,7 @@ impl Outbound {
             let (token, delivery) = match self.queue.front()? {
                 Waiting::Place(place) => return Some(Transmit::Place(*place)),
                 Waiting::Delivery(Entry { delivery, .. }) if delivery.qos != Qos::AtMostOnce => return None,
+                Waiting::Delivery(_) if self.queue.front_free().is_some() => return None, // it was there before
                 Waiting::Delivery(Entry { token, delivery, .. }) => (*token, delivery),
             };
             let written = send(delivery, now, None, limits, drops, out);

@@ -125,6 +125,8 @@ impl Outbound {
                 Waiting::Delivery(entry) => entry,
             };
             let id = match delivery.qos {
+                // v5 [MQTT-4.6.0-5]: what has the lane of its own was there before the place that it stood behind
+                Qos::AtMostOnce if self.queue.front_free().is_some() => return None,
                 Qos::AtMostOnce => None,
                 // v5 [MQTT-4.9.0-2], v5 [MQTT-3.3.4-7], v5 [MQTT-3.3.4-9]: at zero quota it waits.
                 Qos::AtLeastOnce | Qos::ExactlyOnce => Some(self.flights.next().filter(|_| self.window.is_open())?),

@@ -104,6 +104,9 @@ impl Reference {
         for &text in &texts {
             let members = self.sessions.iter().flat_map(|session| &session.subscriptions);
             let all_keep = members.filter(|sub| sub.filter == text).all(|sub| sub.qos != Qos::AtMostOnce);
+            // what is given to somebody who ended with the process is lost
+            let ghosts = self.sessions.iter().filter(|session| session.ended && self.ghosts.contains(&session.client));
+            let all_keep = all_keep && !ghosts.flat_map(|session| &session.was).any(|sub| sub.filter == text);
             let rechecked =
                 self.sessions.iter().any(|session| session.rechecked) && !may_receive(&message.topic, false);
             let name = self.count();

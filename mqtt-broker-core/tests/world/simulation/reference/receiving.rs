@@ -180,15 +180,16 @@ impl Reference {
         }
     }
 
-    /// Takes what came for a copy that had to come, if there is something: what it was taken for can be covered otherwise, or need not be.
-    fn cover(&mut self, now: u64, copy: Copy, tried: &mut Vec<usize>) -> bool {
+    /// Takes what came for a copy that had to come, if there is something: what it was taken for can be covered otherwise,
+    /// or need not be. What is for `groups` may be what was dropped, so it comes last.
+    fn cover(&mut self, now: u64, copy: Copy, groups: bool, tried: &mut Vec<usize>) -> bool {
         for at in 0..self.receipts.len() {
             let Receipt { got, state, copy: taken_for, .. } = &self.receipts[at];
             if *state == State::Void || !got.copies.contains(&copy) || tried.contains(&at) {
                 continue;
             }
             tried.push(at);
-            if taken_for.is_none_or(|other| !self.had_to_come(now, other) || self.cover(now, other, tried)) {
+            if taken_for.is_none_or(|other| !self.had_to_come(now, other, groups) || self.cover(now, other, groups, tried)) {
                 if let Some(other) = self.receipts[at].copy
                     && let Some(by) = self.by(other)
                     && *by == Some(at)
@@ -202,7 +203,7 @@ impl Reference {
         false
     }
 
-    fn had_to_come(&self, now: u64, copy: Copy) -> bool {
+    fn had_to_come(&self, now: u64, copy: Copy, groups: bool) -> bool {
         let over = |expires: Option<u64>| expires.is_some_and(|at| at <= now);
         match copy {
             (Some(session), name) => self
@@ -212,7 +213,7 @@ impl Reference {
                 .flat_map(|session| &session.owed)
                 .any(|owed| owed.name == name && owed.must == Must::Yes && !over(owed.expires)),
             (None, name) => {
-                self.shared.iter().any(|shared| shared.name == name && shared.must && !over(shared.expires))
+                groups && self.shared.iter().any(|shared| shared.name == name && shared.must && !over(shared.expires))
             }
         }
     }
@@ -224,7 +225,7 @@ impl Reference {
             let missing: Vec<_> = copies
                 .filter(|owed| {
                     let copy = (Some(session.name), owed.name);
-                    self.had_to_come(now, copy) && !self.cover(now, copy, &mut Vec::new())
+                    self.had_to_come(now, copy, false) && !self.cover(now, copy, false, &mut Vec::new())
                 })
                 .collect();
             assert!(missing.len() <= session.slack, "c{} never got {missing:?}", session.client);
@@ -235,7 +236,7 @@ impl Reference {
             .filter(|shared| {
                 let copy = (None, shared.name);
                 let free = self.by(copy).is_some_and(|by| by.is_none());
-                free && self.had_to_come(now, copy) && !self.cover(now, copy, &mut Vec::new())
+                free && self.had_to_come(now, copy, true) && !self.cover(now, copy, true, &mut Vec::new())
             })
             .collect();
         assert!(missing.len() <= self.slack, "groups never got {missing:?}");
