@@ -167,11 +167,24 @@ impl<P: Policy> Core<P> {
             RetainHandling::IfNew => entered.is_new,
             RetainHandling::Never => false,
         };
+        if let Home::Local(queue) = &mut client.home
+            && !entered.is_new
+        {
+            // a replay that is still under way for the same filter begins anew, or goes on as the subscription is now
+            if wants_retained {
+                queue.items.retain(|item| !matches!(item, Item::Retained(playback) if playback.filter() == filter));
+            }
+            for item in &mut queue.items {
+                if let Item::Retained(playback) = item
+                    && playback.filter() == filter
+                {
+                    playback.wanted = wanted;
+                }
+            }
+        }
         if wants_retained && !entered.is_shared && !self.retained.is_empty() {
             if filter.has_wildcard() {
                 if let Home::Local(queue) = &mut client.home {
-                    // one that is still under way for the same filter begins anew
-                    queue.items.retain(|item| !matches!(item, Item::Retained(playback) if playback.filter() == filter));
                     queue.items.push_back(Item::Retained(Box::new(Playback::new(filter, wanted))));
                 }
                 self.list_local(id.0);

@@ -212,6 +212,15 @@ impl<P: Policy> Core<P> {
         // [X5-SUB-6]: nothing that is retained goes to a shared subscription.
         if wants_retained && !entered.is_shared {
             self.replay(now, index, filter, wanted);
+        } else if !entered.is_new
+            && let Some(replay) = self
+                .clients
+                .slots
+                .at_mut(index)
+                .and_then(|client| client.replay_mut(|replay| replay.filter() == filter))
+        {
+            // v5 [MQTT-3.8.4-4] [MQTT-3.8.4-8]: nothing of it gets lost, and the rest comes as the subscription is now
+            replay.playback.wanted = wanted;
         }
         ReasonCode(qos as u8)
     }
@@ -288,9 +297,6 @@ impl<P: Policy> Core<P> {
     /// Sends the retained messages that match a new subscription: a single one at once, many in shares as the client takes
     /// them, with a place in the queue held so that nothing newer overtakes them.
     fn replay(&mut self, now: Instant, index: u32, filter: TopicFilter<'_>, wanted: Wanted) {
-        if self.retained.is_empty() {
-            return;
-        }
         if !filter.has_wildcard() {
             let name = TopicName::from_bytes(filter.as_bytes());
             if let Some(delivery) = name.ok().and_then(|name| self.retained.get(now, name, wanted))
@@ -302,6 +308,9 @@ impl<P: Policy> Core<P> {
         }
         // one that is still under way for the same filter begins anew
         self.end_replay(index, filter);
+        if self.retained.is_empty() {
+            return;
+        }
         let Some(client) = self.clients.slots.at_mut(index) else { return };
         if let Some(session) = Self::session_mut(&mut self.connections, client) {
             let place = session.hold_place();

@@ -1,6 +1,7 @@
 //! Retained messages (section 3.3.1.3).
 use crate::harness::*;
-use mqtt_broker_core::codec::{AckKind, Properties, Property, Qos, SubscribeOptions, Version};
+use mqtt_broker_core::AllowAll;
+use mqtt_broker_core::codec::{AckKind, Properties, Property, Qos, RetainHandling, SubscribeOptions, Version};
 
 #[test]
 fn the_last_retained_message_greets_a_late_subscriber() {
@@ -142,6 +143,54 @@ fn a_replay_goes_on_after_a_reconnect_and_stops_when_unsubscribed() {
     assert!(world.messages(late).len() < 40);
     world.retain(client, "t/50", "y");
     assert!(world.messages(late).is_empty());
+}
+
+/// Retains a message of QoS 1 on each of `t/1`, `t/2` .. and has a client that takes one at a time begin to subscribe to them.
+fn begin_replay(many: usize) -> (World<AllowAll>, usize, usize) {
+    let mut world = World::new();
+    let client = world.join(Version::V5, "c");
+    for n in 1..=many {
+        world.publish_with(client, &format!("t/{n}"), "x", |publish| {
+            set_qos(publish, Qos::AtLeastOnce, 1);
+            publish.retain = true;
+        });
+    }
+    let one = [Property::ReceiveMaximum(1)];
+    let late = world.join_with(Version::V5, "late", |connect| connect.properties = Properties::from_slice(&one));
+    let options = SubscribeOptions { qos: Qos::AtLeastOnce, ..Default::default() };
+    let lines = world.subscribe_with(late, "t/+", options, &[Property::SubscriptionIdentifier(7)]);
+    assert_eq!(lines, ["SUBACK [0x01]", "PUBLISH t/1 x q1 id1 retain sub7"]);
+    (world, client, late)
+}
+
+#[test]
+fn a_replay_goes_on_as_the_subscription_is_now() {
+    // v5 [MQTT-3.8.4-4] [MQTT-3.8.4-8] [X5-SUB-4]: what is queued already is not touched
+    let (mut world, _, late) = begin_replay(4);
+    let options = SubscribeOptions { retain_handling: RetainHandling::Never, ..Default::default() };
+    let mut lines = world.subscribe_with(late, "t/+", options, &[]);
+    world.ack(late, AckKind::Puback, 1);
+    lines.extend(world.received(late));
+    assert_eq!(
+        lines,
+        ["SUBACK [0x00]", "PUBLISH t/2 x q1 id2 retain sub7", "PUBLISH t/3 x q0 retain", "PUBLISH t/4 x q0 retain"]
+    );
+}
+
+#[test]
+fn a_replay_that_begins_anew_when_nothing_is_retained_has_ended() {
+    // Found by the simulation: what came before the last one, by the old replay.
+    let (mut world, client, late) = begin_replay(3);
+    for n in 1..=3 {
+        world.retain(client, &format!("t/{n}"), "");
+    }
+    let mut lines = world.subscribe(late, "t/+", Qos::AtMostOnce);
+    world.publish(client, "t/4", "older", Qos::AtMostOnce);
+    world.retain(client, "t/4", "newer");
+    world.ack(late, AckKind::Puback, 1);
+    lines.extend(world.received(late));
+    lines.retain(|line| line.contains("t/4"));
+    assert_eq!(lines, ["PUBLISH t/4 older q0", "PUBLISH t/4 newer q0"]);
 }
 
 #[test]

@@ -52,13 +52,14 @@ impl Reference {
                         number,
                         topic: topic.clone(),
                         qos: qos.min(most),
+                        kept: qos,
                         retain,
                         ids,
                         expires,
                         replay: None,
                         // who is judged anew on its next connection is judged with what came meanwhile
                         must: if may_receive(&topic, self.revoked) { Must::Yes } else { Must::May },
-                        may_be_lower: false,
+                        also: Vec::new(),
                         by: None,
                     },
                 );

@@ -98,14 +98,16 @@ pub(super) struct Owed {
     pub(super) number: u32,
     topic: Rc<str>,
     pub(super) qos: Qos,
+    /// Its own.
+    kept: Qos,
     retain: bool,
     ids: Vec<u32>,
     pub(super) expires: Option<u64>,
     /// The filter, if it is a retained one for a new subscription.
     replay: Option<&'static str>,
     must: Must,
-    /// A replay goes on at the QoS of what has replaced its subscription, once that is judged anew.
-    may_be_lower: bool,
+    /// A replay goes on as the subscription is now: what else its QoS and identifiers may be.
+    also: Vec<(Qos, Vec<u32>)>,
     /// The receipt that is taken for it.
     by: Option<usize>,
 }
@@ -246,12 +248,15 @@ impl Owed {
         self.must = self.must.softened();
     }
 
+    fn looks(&self, qos: Qos, ids: &[u32], got: &Got<'_>) -> bool {
+        qos == got.qos && got.ids.as_ref().is_none_or(|got| got == ids)
+    }
+
     /// Whether it can be what its session got.
     fn fits(&self, got: &Got<'_>) -> bool {
         (self.number, &*self.topic, self.retain) == (got.number, got.topic, got.retain)
-            && got.ids.as_ref().is_none_or(|ids| *ids == self.ids)
+            && (self.looks(self.qos, &self.ids, got) || self.also.iter().any(|(qos, ids)| self.looks(*qos, ids, got)))
             && self.must != Must::Never
-            && (self.qos == got.qos || self.may_be_lower && self.qos > got.qos)
             // nothing is repeated that was never sent
             && (!got.dup || self.order <= got.since)
     }

@@ -189,7 +189,9 @@ impl Reference {
                 continue;
             }
             tried.push(at);
-            if taken_for.is_none_or(|other| !self.had_to_come(now, other, groups) || self.cover(now, other, groups, tried)) {
+            if taken_for
+                .is_none_or(|other| !self.had_to_come(now, other, groups) || self.cover(now, other, groups, tried))
+            {
                 if let Some(other) = self.receipts[at].copy
                     && let Some(by) = self.by(other)
                     && *by == Some(at)

@@ -152,6 +152,14 @@ impl Reference {
             RetainHandling::Never => false,
         };
         if !wants {
+            // what goes on goes on as it is now
+            for owed in session.owed.iter_mut().filter(|owed| owed.replay == Some(filter) && owed.by.is_none()) {
+                let kept = owed.kept;
+                owed.also.push((kept.min(qos), id.into_iter().collect()));
+            }
+            for (replayed, _) in session.replays.iter_mut().filter(|(replayed, _)| replayed.filter == filter) {
+                *replayed = sub.clone();
+            }
             return;
         }
         self.end_replay(client, filter);
@@ -181,12 +189,13 @@ impl Reference {
             number: kept.number,
             topic: kept.topic.clone(),
             qos: kept.qos.min(sub.qos),
+            kept: kept.qos,
             retain: true,
             ids: sub.id.into_iter().collect(),
             expires: kept.expires,
             replay: Some(sub.filter),
             must,
-            may_be_lower: false,
+            also: Vec::new(),
             by: None,
         };
         if session.max_packet.is_some() || (owed.qos == Qos::AtMostOnce && !session.clear) {
@@ -226,7 +235,6 @@ impl Reference {
         for session in self.sessions.iter_mut().filter(|session| client.is_none_or(|client| session.client == client)) {
             session.rechecked |= session.connected;
             for owed in &mut session.owed {
-                owed.may_be_lower |= owed.replay.is_some();
                 if !may_receive(&owed.topic, revoked) {
                     // what is on its way to somebody who is connected cannot be taken back; what was not read is judged when it is
                     // and a replay asks when its turn comes: the right may be back by then

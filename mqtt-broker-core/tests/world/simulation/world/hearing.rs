@@ -76,6 +76,7 @@ impl World {
         if !present || is_new {
             client.pending.clear();
             client.unfinished.clear();
+            client.unsure = 0;
             return;
         }
         // QoS 2 that the broker knows of, and whose end it may not know of, is released again
@@ -300,6 +301,7 @@ impl World {
             let client = &mut self.clients[who];
             let Some(at) = client.unfinished.iter().position(|taken| taken.id == id) else { continue };
             if kind == AckKind::Pubcomp {
+                client.unsure += usize::from(!arrives);
                 client.unfinished.remove(at); // whatever the broker knows: a second one would be a message of its own
                 continue;
             }

@@ -30,6 +30,7 @@ impl World {
             if all_stored
                 && link.connected
                 && link.clear
+                && link.reading
                 && link.wire.is_empty()
                 && link.inflight.len() < usize::from(most)
             {

@@ -43,6 +43,8 @@ struct Client {
     pending: Vec<Sent>,
     /// What it has at QoS 1 and 2, and the broker may not know that it is finished.
     unfinished: Vec<Taken>,
+    /// How often it has finished a message of QoS 2 in this session and the broker may not know.
+    unsure: usize,
 }
 
 struct Sent {

@@ -194,7 +194,7 @@ impl World {
         match (why, who) {
             (Drop::QueueFull, Some(who)) => {
                 let unfinished = self.clients[who].unfinished.iter().filter(|taken| !taken.known).count();
-                self.reference.dropped_full(who, unfinished);
+                self.reference.dropped_full(who, unfinished + self.clients[who].unsure);
             }
             (Drop::TooLarge, Some(who)) => self.reference.dropped_too_large(who),
             (Drop::Expired, who) => self.reference.dropped_expired(self.now, who),
