@@ -17,6 +17,8 @@ pub(super) struct Keeper {
     pub(super) defers_publish: bool,
     pub(super) defers_subscribe: bool,
     pub(super) revoked: bool,
+    /// When the clock of the broker began.
+    pub(super) zero: u64,
     /// How often it was asked about each message of a client.
     pub(super) asked: BTreeMap<u32, u32>,
     /// The expiry of the message that it has just put another in the place of: that one does not show its own.
@@ -107,7 +109,7 @@ impl Policy for Keeper {
             retain: publication.retain,
             size: publication.payload.len(),
             expiry: if request.rewritten { self.changed } else { publication.properties.message_expiry_interval() },
-            at: request.now.as_millis(),
+            at: self.zero + request.now.as_millis(),
         };
         match message.topic.as_bytes()[0] {
             b'n' => {

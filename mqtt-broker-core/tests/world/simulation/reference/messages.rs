@@ -185,7 +185,7 @@ impl Reference {
 
     /// A queue is full. **Only if it is**; `unfinished` is what its client has and has not acknowledged.
     pub(in super::super) fn dropped_full(&mut self, client: usize, unfinished: usize) {
-        let Shape { overflow, overlap, queue_messages, max_queued_bytes, .. } = self.shape.clone();
+        let Shape { overflow, overlap, queue_messages, max_queued_bytes, inflight, .. } = self.shape.clone();
         let of_groups = self.shared.iter().filter(|shared| shared.by.is_none()).count();
         self.slack += 1;
         if self.ghosts.contains(&client) && self.of(client).is_none() {
@@ -197,12 +197,19 @@ impl Reference {
             waiting > queue_messages || max_queued_bytes < 1 << 20,
             "the queue of c{client} is full with {waiting} of {queue_messages}"
         );
-        let newest = matches!(overflow, Overflow::DropNewest | Overflow::Disconnect)
-            && overlap == Overlap::Merge
-            && session.was.is_empty();
-        match session.owed.last_mut().filter(|_| newest) {
-            Some(owed) => owed.must = Must::Never,
-            None => session.slack += 1,
+        let plain = overlap == Overlap::Merge && session.was.is_empty();
+        let newest = plain && matches!(overflow, Overflow::DropNewest | Overflow::Disconnect);
+        // where not all that fits can be on its way there is always one that waits
+        let oldest = plain
+            && overflow == Overflow::DropOldest
+            && usize::from(inflight) < queue_messages
+            && max_queued_bytes >= 1 << 20;
+        match session.owed.last_mut() {
+            Some(owed) if newest => owed.must = Must::Never,
+            last => {
+                session.slack += 1;
+                session.oldest.extend(last.filter(|_| oldest).map(|owed| owed.name));
+            }
         }
     }
 

@@ -43,6 +43,8 @@ pub(super) struct Reference {
     slack: usize,
     /// Whose session was to end with the process, and may have to end anew.
     ghosts: Vec<usize>,
+    /// All that is older and could be sent has been sent to those who take everything.
+    pub(super) settled: u64,
     /// Counts up: order of all things, and their names.
     pub(super) next: u64,
 }
@@ -65,10 +67,14 @@ pub(super) struct Session {
     pub(super) subscriptions: Vec<Subscription>,
     /// All memberships of groups that it has or had.
     was: Vec<Subscription>,
+    /// The groups that it has left, and when: what came for them later is not for it.
+    left: Vec<(&'static str, u64)>,
     pub(super) owed: Vec<Owed>,
     replays: Vec<(Subscription, u64)>,
     /// Messages that were dropped, nobody knows which.
     slack: usize,
+    /// Of those that were the oldest of their queue: the newest at that moment.
+    oldest: Vec<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -104,12 +110,12 @@ pub(super) struct Owed {
     ids: Vec<u32>,
     pub(super) expires: Option<u64>,
     /// The filter, if it is a retained one for a new subscription.
-    replay: Option<&'static str>,
+    pub(super) replay: Option<&'static str>,
     must: Must,
     /// A replay goes on as the subscription is now: what else its QoS and identifiers may be.
     also: Vec<(Qos, Vec<u32>)>,
     /// The receipt that is taken for it.
-    by: Option<usize>,
+    pub(super) by: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -198,6 +204,7 @@ impl Reference {
             late: 0,
             slack: 0,
             ghosts: Vec::new(),
+            settled: 0,
             next: 1,
         }
     }

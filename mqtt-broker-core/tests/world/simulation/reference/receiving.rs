@@ -52,6 +52,16 @@ pub(in super::super) struct Found {
     pub(in super::super) orders: Vec<u64>,
 }
 
+impl Session {
+    /// Whether it is a member of the group of a message, or was when that came and has had it on its way since.
+    fn had(&self, shared: &Shared, got: &Got<'_>, settled: u64) -> bool {
+        let was_sent = |at: u64| got.dup || !got.clear || at > settled;
+        let is_member = self.subscriptions.iter().any(|sub| sub.filter == shared.text);
+        let was_member = |(text, at): &(&str, u64)| *text == shared.text && shared.name < *at && was_sent(*at);
+        self.ended || is_member || self.left.iter().any(was_member)
+    }
+}
+
 impl Reference {
     /// A client got a message it had not got before. **It was owed that, once, as it was, and in time.**
     pub(in super::super) fn received(&mut self, now: u64, session: u64, got: &Got<'_>) -> Found {
@@ -98,7 +108,9 @@ impl Reference {
                 && got.ids.as_ref().is_none_or(|ids| ids.iter().copied().eq(sub.id))
         };
         (shared.number, &*shared.topic) == (got.number, got.topic)
-            && self.sessions.iter().any(|other| other.name == session && other.was.iter().any(as_granted))
+            && self.sessions.iter().any(|other| {
+                other.name == session && other.was.iter().any(as_granted) && other.had(shared, got, self.settled)
+            })
     }
 
     fn by(&mut self, copy: Copy) -> Option<&mut Option<usize>> {
@@ -231,6 +243,10 @@ impl Reference {
                 })
                 .collect();
             assert!(missing.len() <= session.slack, "c{} never got {missing:?}", session.client);
+            let was_oldest = |owed: &Owed| session.oldest.iter().any(|newest| *newest > owed.name);
+            let not_oldest: Vec<_> = missing.iter().filter(|owed| !was_oldest(owed)).collect();
+            let unknown = session.slack - session.oldest.len();
+            assert!(not_oldest.len() <= unknown, "c{} lost what was not the oldest: {not_oldest:?}", session.client);
         }
         let shared = self.shared.clone();
         let missing: Vec<_> = shared

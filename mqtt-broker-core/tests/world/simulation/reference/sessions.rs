@@ -48,9 +48,11 @@ impl Reference {
                 rechecked: false,
                 subscriptions: Vec::new(),
                 was: Vec::new(),
+                left: Vec::new(),
                 owed: Vec::new(),
                 replays: Vec::new(),
                 slack: 0,
+                oldest: Vec::new(),
             });
         }
         let session = self.of(client).expect("it was just made");
@@ -214,11 +216,13 @@ impl Reference {
 
     /// A subscription was ended; by the policy, unless the client `asked`.
     pub(in super::super) fn unsubscribed(&mut self, client: usize, filter: &str, asked: bool) {
+        let order = self.count();
         let session = self.of(client).expect("a session that subscribed");
         let Some(at) = session.subscriptions.iter().position(|sub| sub.filter == filter) else {
             panic!("c{client} loses {filter}, which it did not have")
         };
         let sub = session.subscriptions.remove(at);
+        session.left.push((sub.filter, order));
         let name = session.name;
         if !asked {
             self.judged_anew(Some(client), Some(sub.filter));

@@ -12,15 +12,25 @@ impl World {
         assert_eq!(stats.connected, alive().filter(|session| session.connected).count(), "connected");
         let subscriptions: usize = alive().map(|session| session.subscriptions.len()).sum();
         assert_eq!(stats.subscriptions, subscriptions, "subscriptions");
-        let replays: usize = subscriptions * 4_096 * 8;
-        assert!(stats.queued_bytes <= self.shape.max_queued_bytes.saturating_add(replays), "{stats:?}");
+        let is_replayed = |owed: &&Owed| owed.replay.is_some() && owed.by.is_none();
+        let replayed: usize = alive().map(|session| session.owed.iter().filter(is_replayed).count()).sum();
+        // nothing is larger
+        let replays = (replayed + self.clients.iter().map(|client| client.unfinished.len()).sum::<usize>()) * 600;
+        assert!(
+            stats.queued_bytes <= self.shape.max_queued_bytes.saturating_add(replays),
+            "too many bytes wait, {stats:?}"
+        );
         assert_eq!(stats.retained, self.reference.retained.len(), "retained");
+        let waits = self.shape.durability == Durability::Synced;
+        assert!(waits || stats.held_answers == 0, "answers wait for a store that nothing rests on");
         self.retained_is_as_it_should_be();
         self.keep_alive_is_kept();
+        self.who_breaks_a_rule_is_closed();
         let clients = &self.clients;
         self.reference.queues_keep_their_limits(self.now, |who| {
             clients[who].unfinished.iter().filter(|taken| !taken.answered).count()
         });
+        self.reference.settled = self.reference.next;
         let all_stored = self.host.waiting.is_none();
         for who in 0..self.clients.len() {
             let Some(slot) = self.clients[who].link else { continue };
@@ -57,7 +67,7 @@ impl World {
             .items
             .iter()
             .map(|record| {
-                let expires = record.message.expires().map(Instant::as_millis);
+                let expires = record.message.expires().map(|at| self.zero + at.as_millis());
                 (record.message.topic().as_str().to_owned(), number_of(record.message.payload()), record.qos, expires)
             })
             .collect();
@@ -76,6 +86,13 @@ impl World {
         {
             let silent = (self.now - link.spoke.max(link.welcomed)) * 2;
             assert!(silent <= u64::from(link.plan.keep_alive) * 3 * SECOND, "c{} is silent and connected", link.who);
+        }
+    }
+
+    /// **Who breaks a rule is disconnected**, as soon as it is read.
+    pub(super) fn who_breaks_a_rule_is_closed(&self) {
+        for link in self.links.iter().flatten().filter(|link| link.broken) {
+            assert!(!link.reading || !link.wire.is_empty(), "c{} has broken a rule and is connected", link.who);
         }
     }
 
@@ -168,9 +185,9 @@ impl World {
         }
         let stats = self.broker.stats();
         let left = (stats.connections, stats.sessions, stats.subscriptions, stats.groups);
-        assert_eq!(left, (0, 0, 0, 0), "{stats:?}");
-        assert_eq!((stats.queued_bytes, stats.held_bytes), (0, 0), "{stats:?}");
-        assert_eq!((stats.retained, stats.retained_bytes), (0, 0), "{stats:?}");
+        assert_eq!(left, (0, 0, 0, 0), "something is left at the end, {stats:?}");
+        assert_eq!((stats.queued_bytes, stats.held_bytes), (0, 0), "bytes are left at the end, {stats:?}");
+        assert_eq!((stats.retained, stats.retained_bytes), (0, 0), "retained bytes are left at the end, {stats:?}");
         assert!(self.reference.wills.is_empty(), "a will was never published: {:?}", self.reference.wills);
         assert_eq!(self.broker.poll_timeout(), None, "something is due, though nobody is there");
         self.turn();

@@ -74,14 +74,14 @@ impl World {
     /// Writes what the broker gives out, and makes it durable unless the host holds that back; whether there was something.
     pub(super) fn keep(&mut self) -> bool {
         let mut batch = Vec::new();
-        let Some(ticket) = self.broker.poll_store(EPOCH, &mut batch) else { return false };
+        let Some(ticket) = self.broker.poll_store(self.epoch(), &mut batch) else { return false };
         self.note();
         self.host.batches += 1;
         self.host.stood.push_back((self.host.batches, self.reference.clone()));
         let count = self.host.batches.to_le_bytes();
         let action = StoreAction::Put(StoreRecord::Bytes(count[..].into()));
         batch.push(StoreOp { key: StoreKey::new(Table::Sessions, BATCHES), action });
-        self.host.store.borrow_mut().write(&batch, EPOCH).expect("there is room");
+        self.host.store.borrow_mut().write(&batch, self.epoch()).expect("there is room");
         self.host.waiting = Some(ticket);
         if !self.host.holds {
             self.sync();
@@ -146,7 +146,8 @@ impl World {
         let store = Rc::new(RefCell::new(store));
         self.broker = broker(&self.shape, Rc::clone(&store));
         let keeper = self.broker.policy_mut();
-        keeper.asked = asked;
+        (keeper.asked, keeper.zero) = (asked, self.now);
+        self.zero = self.now;
         (keeper.revoked, keeper.defers_connect) = (revoked, connect);
         (keeper.defers_publish, keeper.defers_subscribe) = (publish, subscribe);
         self.host = Host {
@@ -157,8 +158,8 @@ impl World {
             stood: VecDeque::from([(left, stood)]),
             batches: left,
         };
-        let now = self.at();
-        let unrestored = restore(&mut self.broker, &mut *store.borrow_mut(), now, EPOCH).expect("it can be read");
+        let (now, epoch) = (self.at(), self.epoch());
+        let unrestored = restore(&mut self.broker, &mut *store.borrow_mut(), now, epoch).expect("it can be read");
         assert!(unrestored.is_empty(), "{unrestored:?}");
         if revoked {
             // that a right was taken away may not have been stored

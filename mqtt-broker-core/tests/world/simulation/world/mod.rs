@@ -1,7 +1,7 @@
 //! The broker under test with its host and its clients, and the reference beside it: each step is done, and what comes of it is judged.
 use super::keeper::{About, Keeper, Message};
 use super::plan::{Asked, Connect, Fault, Loss, Publish, Shape, Step, TOPICS};
-use super::reference::{Got, Known, Reference};
+use super::reference::{Got, Known, Owed, Reference};
 use super::wire::{self, as_sent, number_of};
 use mqtt_broker_core::codec::{
     AckKind, Disconnect, OutBuf, Packet, Properties, Property, Publish as PublishPacket, Qos, Reader, ReasonCode,
@@ -30,7 +30,8 @@ mod steps;
 const FOREVER: usize = 100_000;
 const SECOND: u64 = 1_000;
 const START: u64 = 1_000_000;
-const EPOCH: Epoch = Epoch::from_unix_millis(1_700_000_000_000);
+/// The Unix time of the zero of `now`.
+const UNIX: u64 = 1_700_000_000_000;
 
 /// What a client knows over all its connections.
 #[derive(Default)]
@@ -45,6 +46,8 @@ struct Client {
     unfinished: Vec<Taken>,
     /// How often it has finished a message of QoS 2 in this session and the broker may not know.
     unsure: usize,
+    /// The last message of its own that was routed.
+    routed: u32,
 }
 
 struct Sent {
@@ -119,6 +122,8 @@ pub(super) struct World {
     broker: Broker<Keeper>,
     shape: Shape,
     now: u64,
+    /// When the clock of this process began: each counts from a zero of its own.
+    zero: u64,
     names: Vec<String>,
     clients: Vec<Client>,
     links: Vec<Option<Link>>,
@@ -160,6 +165,7 @@ impl World {
             broker: broker(shape, store),
             shape: shape.clone(),
             now: START,
+            zero: 0,
             names: (0..shape.clients).map(|at| format!("c{at}")).collect(),
             clients: (0..shape.clients).map(|_| Client::default()).collect(),
             links: Vec::new(),
@@ -173,7 +179,11 @@ impl World {
     }
 
     fn at(&self) -> Instant {
-        Instant::from_millis(self.now)
+        Instant::from_millis(self.now - self.zero)
+    }
+
+    fn epoch(&self) -> Epoch {
+        Epoch::from_unix_millis(UNIX + self.zero)
     }
 
     fn note_bytes(&mut self, slot: usize, bytes: &[u8]) {

@@ -179,6 +179,7 @@ impl World {
         }
         self.reference.routed(self.now, &message, from);
         if let Some(who) = from.filter(|_| !of_will && message.number != 0) {
+            self.in_order_of_sending(who, message.number);
             let number = as_sent(message.number);
             let (times, _) = self.reference.routed[&number];
             let sent = self.clients[who].pending.iter().find(|sent| sent.publish.number == number);
@@ -187,6 +188,14 @@ impl World {
                 _ => 1,
             };
             assert!(times <= most, "message {number} was published {most} times, and routed {times} times");
+        }
+    }
+
+    /// **What one client publishes is routed in the order in which it was sent**, but for what comes again.
+    pub(super) fn in_order_of_sending(&mut self, who: usize, number: u32) {
+        if number == as_sent(number) {
+            let last = std::mem::replace(&mut self.clients[who].routed, number);
+            assert!(last < number, "message {number} of c{who} comes behind {last}");
         }
     }
 

@@ -319,8 +319,8 @@ impl World {
     /// Lets time pass, deadline by deadline.
     pub(in super::super) fn advance(&mut self, millis: u64) {
         let end = self.now + millis;
-        let mut wakes = 0;
-        while let Some(at) = self.broker.poll_timeout().map(Instant::as_millis).filter(|at| *at <= end) {
+        let (mut wakes, zero) = (0, self.zero);
+        while let Some(at) = self.broker.poll_timeout().map(|at| zero + at.as_millis()).filter(|at| *at <= end) {
             wakes += 1;
             assert!(wakes < FOREVER, "time stands still");
             self.now = self.now.max(at);
