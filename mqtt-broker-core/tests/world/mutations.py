@@ -85,8 +85,6 @@ FAULTS = [
      "fn must_wait(kind: AckKind, token: AckToken, session: &mut Session) -> bool {\n    if IF && kind == AckKind::Pubrec { return false; }\n",
      BROKER + "publish.rs", "            self.acknowledge_kept(now, id, token, reason, marks);",
      "            if IF && publication.qos == Qos::ExactlyOnce { return self.acknowledge(id, token, reason); }\n            self.acknowledge_kept(now, id, token, reason, marks);"),
-    ("a repeated PUBREC does not wait for the store", SESSION + "inbound.rs",
-     "        if must_wait(answer.kind, token, session) {", "        if !(IF && answer.kind == AckKind::Pubrec) && must_wait(answer.kind, token, session) {"),
     ("PUBREL does not wait for the store", SESSION + "outbound.rs",
      "Some(journal) if journal.must_wait() => {\n                journal.hold(Held::Release", "Some(journal) if !IF && journal.must_wait() => {\n                journal.hold(Held::Release"),
     ("QoS 2 is sent before its identifier is stored", SESSION + "journal.rs",

@@ -181,6 +181,11 @@ impl Reference {
         self.wills.retain(|will| will.number != number || will.due.is_none_or(|at| at > now));
     }
 
+    /// The policy has not spoken on a will in time: that counts as denied.
+    pub(in super::super) fn will_undecided(&mut self, now: u64, client: usize) {
+        self.wills.retain(|will| will.client != client || will.due.is_none_or(|at| at + DECISION - 1 > now));
+    }
+
     // --- what the broker says that it dropped ----------------------------------------------------------------------
 
     /// A queue is full. **Only if it is**; `unfinished` is what its client has and has not acknowledged.

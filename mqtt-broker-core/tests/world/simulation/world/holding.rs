@@ -26,6 +26,7 @@ impl World {
         self.retained_is_as_it_should_be();
         self.keep_alive_is_kept();
         self.who_breaks_a_rule_is_closed();
+        self.no_will_gets_lost();
         let clients = &self.clients;
         self.reference.queues_keep_their_limits(self.now, |who| {
             clients[who].unfinished.iter().filter(|taken| !taken.answered).count()
@@ -93,6 +94,16 @@ impl World {
     pub(super) fn who_breaks_a_rule_is_closed(&self) {
         for link in self.links.iter().flatten().filter(|link| link.broken) {
             assert!(!link.reading || !link.wire.is_empty(), "c{} has broken a rule and is connected", link.who);
+        }
+    }
+
+    /// **A will that is due was published, or the policy has yet to speak on it.**
+    pub(super) fn no_will_gets_lost(&self) {
+        let waiting = &self.broker.policy().waiting;
+        for will in self.reference.wills.iter().filter(|will| will.due.is_some_and(|at| at <= self.now)) {
+            let is_it = |about: &About| matches!(about, About::Message(it) if it.is_will && it.number == will.number);
+            let late = will.due.is_some_and(|at| at + 10 * SECOND <= self.now);
+            assert!(late || waiting.iter().any(|(_, about)| is_it(about)), "a will is lost: {will:?}");
         }
     }
 

@@ -212,7 +212,8 @@ impl World {
                 self.reference.unkept = left.expect("there is room for a retained message");
             }
             (Drop::NoMember | Drop::HandedOver, _) => self.reference.dropped_of_group(),
-            (Drop::Denied(_), _) => {}
+            (Drop::Denied(_), Some(who)) => self.reference.will_undecided(self.now, who),
+            (Drop::Denied(_), None) => {}
             (why, who) => panic!("{why:?} of {who:?}"),
         }
     }
