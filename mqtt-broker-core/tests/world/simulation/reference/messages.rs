@@ -191,13 +191,14 @@ impl Reference {
     /// A queue is full. **Only if it is**; `unfinished` is what its client has and has not acknowledged.
     pub(in super::super) fn dropped_full(&mut self, client: usize, unfinished: usize) {
         let Shape { overflow, overlap, queue_messages, max_queued_bytes, inflight, .. } = self.shape.clone();
-        let of_groups = self.shared.iter().filter(|shared| shared.by.is_none()).count();
+        let of_groups = self.shared.iter().filter(|shared| self.may_wait(shared.by)).count();
         self.slack += 1;
         if self.ghosts.contains(&client) && self.of(client).is_none() {
             return;
         }
-        let session = self.of(client).expect("a queue is somebody's");
-        let waiting = session.owed.iter().filter(|owed| owed.by.is_none()).count() + unfinished + of_groups;
+        let own = self.of(client).expect("a queue is somebody's").owed.clone();
+        let waiting = own.iter().filter(|owed| self.may_wait(owed.by)).count() + unfinished + of_groups;
+        let session = self.of(client).expect("it was there");
         assert!(
             waiting > queue_messages || max_queued_bytes < 1 << 20,
             "the queue of c{client} is full with {waiting} of {queue_messages}"

@@ -62,8 +62,8 @@ pub(super) struct Session {
     pub(super) ended: bool,
     /// It lies in the store: nobody has come for it since the last crash.
     pub(super) unread: bool,
-    /// What waits for it is judged anew when its client comes back.
-    rechecked: bool,
+    /// What waits for it is judged anew when its client comes back, before its CONNACK is sent.
+    pub(super) rechecked: bool,
     pub(super) subscriptions: Vec<Subscription>,
     /// All memberships of groups that it has or had.
     was: Vec<Subscription>,

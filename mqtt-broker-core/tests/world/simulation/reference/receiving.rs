@@ -123,6 +123,11 @@ impl Reference {
         }
     }
 
+    /// Whether a copy that `by` is taken for may not have come: that can have been another.
+    pub(super) fn may_wait(&self, by: Option<usize>) -> bool {
+        by.and_then(|by| self.receipts.get(by)).is_none_or(|receipt| receipt.got.copies.len() > 1)
+    }
+
     /// Gives a receipt a copy of its own; others may have to take another.
     fn assign(&mut self, receipt: usize, tried: &mut Vec<Copy>) -> bool {
         let came = Rc::clone(&self.receipts[receipt].got);

@@ -57,7 +57,7 @@ impl Reference {
         }
         let session = self.of(client).expect("it was just made");
         (session.connected, session.clear, session.expires) = (true, true, None);
-        (session.unread, session.rechecked) = (false, false);
+        session.unread = false;
         (session.expiry, session.max_packet) = (expiry, connect.max_packet);
         if connect.max_packet.is_some() {
             session.owed.iter_mut().for_each(Owed::soften);

@@ -25,6 +25,9 @@ impl World {
                 self.link(slot).welcomed = self.now;
                 let session = self.link(slot).session.filter(|_| ok);
                 self.known.told.extend(session);
+                if let Some(session) = session.and_then(|name| self.reference.named(name)) {
+                    session.rechecked = false;
+                }
                 if ok {
                     self.resume(slot, connack.session_present);
                 }
