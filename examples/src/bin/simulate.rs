@@ -7,7 +7,7 @@
 //!
 //! The same seed always gives the same run. What goes wrong is told with its seed, as a test of as few steps as lead to it.
 use clap::Parser;
-use simulation::{Faults, Options};
+use simulation::{Faults, Options, Played};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -38,6 +38,9 @@ struct Arguments {
     /// Prints all that happens in a world that goes wrong.
     #[arg(long)]
     tell: bool,
+    /// Tells all steps of a world that goes wrong, and does not look which can be left out.
+    #[arg(long)]
+    whole: bool,
     /// How many worlds are played at once.
     #[arg(long, default_value_t = 1)]
     threads: u64,
@@ -52,14 +55,14 @@ fn main() -> ExitCode {
     simulation::be_quiet();
     let begin = Instant::now();
     let threads = arguments.threads.max(1);
-    let (mut trace, mut failed) = (0, false);
+    let (mut all_played, mut failed) = (Played::default(), false);
     std::thread::scope(|scope| {
         let arguments = &arguments;
         let all: Vec<_> =
             (0..threads).map(|first| scope.spawn(move || play_share(arguments, first, threads))).collect();
         for thread in all {
             match thread.join() {
-                Ok(Some(part)) => trace ^= part,
+                Ok(Some(played)) => all_played.and(played),
                 Ok(None) | Err(_) => failed = true,
             }
         }
@@ -67,18 +70,20 @@ fn main() -> ExitCode {
     if failed {
         return ExitCode::FAILURE;
     }
+    let Played { trace, published, received, crashes, time } = all_played;
     println!(
-        "{} worlds from seed {}, trace {trace:016x}: nothing is wrong, after {:.1} s",
+        "{} worlds from seed {}, trace {trace:016x}: {published} messages published, {received} received, {crashes} crashes, {} hours; nothing is wrong, after {:.1} s",
         arguments.worlds,
         arguments.seed,
+        time / 3_600_000,
         begin.elapsed().as_secs_f64()
     );
     ExitCode::SUCCESS
 }
 
-/// Every `threads`th world; a hash of all of them, unless something was wrong.
-fn play_share(arguments: &Arguments, first: u64, threads: u64) -> Option<u64> {
-    let mut trace = 0;
+/// Every `threads`th world; what all of them came to, unless something was wrong.
+fn play_share(arguments: &Arguments, first: u64, threads: u64) -> Option<Played> {
+    let mut all = Played::default();
     let mut at = first;
     while at < arguments.worlds {
         let seed = arguments.seed + at;
@@ -87,9 +92,10 @@ fn play_share(arguments: &Arguments, first: u64, threads: u64) -> Option<u64> {
             steps: arguments.steps,
             faults: arguments.faults,
             day: arguments.day,
+            whole: arguments.whole,
         };
         match simulation::run(seed, &options) {
-            Ok(part) => trace ^= part.rotate_left((seed % 64) as u32),
+            Ok(played) => all.and(played),
             Err(failure) => {
                 if arguments.tell {
                     failure.tell();
@@ -100,5 +106,5 @@ fn play_share(arguments: &Arguments, first: u64, threads: u64) -> Option<u64> {
         }
         at += threads;
     }
-    Some(trace)
+    Some(all)
 }

@@ -23,10 +23,12 @@ pub struct Options {
     pub faults: Faults,
     /// Time passes in minutes, not seconds.
     pub day: bool,
+    /// A world in which something is wrong is told with all of its steps.
+    pub whole: bool,
 }
 
 impl Options {
-    pub const SMALL: Self = Self { clients: 4, steps: 100, faults: Faults::ALL, day: false };
+    pub const SMALL: Self = Self { clients: 4, steps: 100, faults: Faults::ALL, day: false, whole: false };
 }
 
 /// Something that must not be.
@@ -38,17 +40,43 @@ pub struct Failure {
     pub steps: Vec<Step>,
 }
 
-/// One world; a hash of all that was sent and when.
+/// What a world has come to, or many together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Played {
+    /// A hash of all that was sent and when: the same for the same seed.
+    pub trace: u64,
+    /// Messages that were published, and that clients got.
+    pub published: u64,
+    pub received: u64,
+    pub crashes: u64,
+    /// Milliseconds of the world.
+    pub time: u64,
+}
+
+impl Played {
+    pub fn and(&mut self, other: Self) {
+        self.trace ^= other.trace;
+        self.published += other.published;
+        self.received += other.received;
+        self.crashes += other.crashes;
+        self.time += other.time;
+    }
+}
+
+/// One world.
 ///
 /// # Errors
 /// What is wrong, with as few steps as lead to it.
-pub fn run(seed: u64, options: &Options) -> Result<u64, Box<Failure>> {
+pub fn run(seed: u64, options: &Options) -> Result<Played, Box<Failure>> {
     let (shape, steps) = plan::plan(seed, options.clients, options.steps, options.faults, options.day);
     match play(&shape, &steps) {
-        Ok(trace) => Ok(trace),
+        Ok(mut played) => {
+            played.trace = played.trace.rotate_left((seed % 64) as u32);
+            Ok(played)
+        }
         Err(why) => {
-            let steps = shrink(&shape, steps);
-            let why = play(&shape, &steps).err().unwrap_or(why);
+            let steps = if options.whole { steps } else { shrink(&shape, steps) };
+            let why = if options.whole { why } else { play(&shape, &steps).err().unwrap_or(why) };
             Err(Box::new(Failure { seed, why, shape, steps }))
         }
     }
@@ -58,13 +86,14 @@ pub fn run(seed: u64, options: &Options) -> Result<u64, Box<Failure>> {
 ///
 /// # Errors
 /// What is wrong.
-pub fn play(shape: &Shape, steps: &[Step]) -> Result<u64, String> {
+pub fn play(shape: &Shape, steps: &[Step]) -> Result<Played, String> {
     let run = || {
         let mut world = World::new(shape);
         steps.iter().for_each(|step| world.step(step));
         world.settle();
+        let time = world.time();
         world.all_ends();
-        world.trace
+        Played { time, ..world.played }
     };
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();

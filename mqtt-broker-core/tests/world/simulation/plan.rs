@@ -316,7 +316,7 @@ impl Will {
 /// Decides everything.
 pub fn plan(seed: u64, clients: usize, steps: usize, faults: Faults, day: bool) -> (Shape, Vec<Step>) {
     let mut random = Random(seed.wrapping_mul(0xA076_1D64_78BD_642F));
-    let shape = shape(&mut random, clients, faults);
+    let shape = shape(&mut random, clients, faults, day);
     let mut list: Vec<_> = (1..=steps).map(|number| step(&mut random, &shape, faults, day, number as u32)).collect();
     if seed % 5 == 4 {
         narrow(&mut random, &mut list);
@@ -348,7 +348,7 @@ fn narrow(random: &mut Random, steps: &mut [Step]) {
     }
 }
 
-fn shape(random: &mut Random, clients: usize, faults: Faults) -> Shape {
+fn shape(random: &mut Random, clients: usize, faults: Faults, day: bool) -> Shape {
     let strategies = [
         Strategy::RoundRobin,
         Strategy::Random,
@@ -373,8 +373,8 @@ fn shape(random: &mut Random, clients: usize, faults: Faults) -> Shape {
         inflight: random.of(&[1, 3, 100]),
         queue_qos0_offline: random.one_in(3),
         rate: random.one_in(6).then_some(20),
-        max_session_expiry: random.of(&[60, 1_000, u32::MAX]),
-        session_expiry_v3: random.of(&[30, 500]),
+        max_session_expiry: random.of(if day { &[1_000, 50_000, u32::MAX] } else { &[60, 1_000, u32::MAX] }),
+        session_expiry_v3: random.of(if day { &[500, 50_000] } else { &[30, 500] }),
         max_message_expiry: random.one_in(4).then_some(40),
         durability: if faults.crashes { random.of(&DURABILITY) } else { Durability::None },
     }
@@ -383,7 +383,7 @@ fn shape(random: &mut Random, clients: usize, faults: Faults) -> Shape {
 fn step(random: &mut Random, shape: &Shape, faults: Faults, day: bool, number: u32) -> Step {
     let who = random.below(shape.clients);
     match random.below(100) {
-        0..12 => Step::Connect(connect(random, faults, who, number)),
+        0..12 => Step::Connect(connect(random, faults, day, who, number)),
         12..25 => subscribe(random, who),
         25..29 => Step::Unsubscribe { who, filter: random.of(&FILTERS) },
         29..57 => Step::Publish(publish(random, who, number)),
@@ -423,19 +423,20 @@ fn step(random: &mut Random, shape: &Shape, faults: Faults, day: bool, number: u
         88..91 if faults.policy => Step::Decide { which: random.below(8), allow: !random.one_in(3) },
         91 if shape.is_stored() => Step::Holds { holds: random.one_in(2) },
         92 if shape.is_stored() => Step::Sync,
-        93 if shape.is_stored() => {
+        // one that many have to come back after, some times a day
+        93 if shape.is_stored() && (!day || random.one_in(30)) => {
             let how = random.of(&[Loss::Tail, Loss::Tear, Loss::Tear, Loss::Drop, Loss::Reorder, Loss::Flip]);
             Step::Crash { how, at: random.below(10_000) }
         }
         _ => {
             let short = [1, 60, 150, 999, 1_000, 2_500, 6_000, 15_000, 40_000, 200_000];
-            let long = [10, 5_000, 60_000, 120_000, 600_000];
+            let long = [10, 1_000, 5_000, 60_000, 200_000];
             Step::Advance { millis: if day { random.of(&long) } else { random.of(&short) } }
         }
     }
 }
 
-fn connect(random: &mut Random, faults: Faults, who: usize, number: u32) -> Connect {
+fn connect(random: &mut Random, faults: Faults, day: bool, who: usize, number: u32) -> Connect {
     let version = random.of(&VERSIONS);
     let v5 = version == Version::V5;
     let will = random.one_in(2).then(|| Will {
@@ -443,15 +444,17 @@ fn connect(random: &mut Random, faults: Faults, who: usize, number: u32) -> Conn
         topic: random.of(&["a", "a/b", "b/c", "d/x", "s/x", "a/b/c"]),
         qos: random.of(&QOS),
         retain: random.one_in(3),
-        delay: if v5 { random.of(&[0, 0, 2, 30, 500]) } else { 0 },
+        delay: if v5 { random.of(if day { &[0, 0, 30, 500, 20_000] } else { &[0, 0, 2, 30, 500] }) } else { 0 },
         expiry: if v5 && random.one_in(3) { Some(random.of(&[1, 10, 100])) } else { None },
     });
+    let expiries = if day { &[0, 100, 5_000, 50_000, 50_000, 50_000] } else { &[0, 5, 100, 2_000, 2_000, 2_000] };
+    let keep_alives = if day { &[0, 0, 0, 0, 600] } else { &[0, 0, 0, 4, 60] };
     Connect {
         who,
         version,
         clean_start: random.one_in(4),
-        expiry: if v5 { random.of(&[0, 5, 100, 2_000, 2_000, 2_000]) } else { 0 },
-        keep_alive: if faults.links { random.of(&[0, 0, 0, 4, 60]) } else { 0 },
+        expiry: if v5 { random.of(expiries) } else { 0 },
+        keep_alive: if faults.links { random.of(keep_alives) } else { 0 },
         receive_maximum: if v5 { random.of(&[None, Some(1), Some(2), Some(20)]) } else { None },
         aliases: if v5 { random.of(&[None, Some(2)]) } else { None },
         max_packet: if v5 && random.one_in(5) { Some(150) } else { None },

@@ -30,8 +30,9 @@ pub(super) struct Reference {
     pub(super) sessions: Vec<Session>,
     pub(super) retained: Vec<Kept>,
     pub(super) shared: Vec<Shared>,
-    /// All that came, in order.
-    receipts: Vec<Receipt>,
+    /// What came, by number, but for what can be forgotten.
+    receipts: BTreeMap<usize, Receipt>,
+    next_receipt: usize,
     pub(super) wills: Vec<Will>,
     /// How often each message was routed, and to how many the last time.
     pub(super) routed: BTreeMap<u32, (u32, usize)>,
@@ -197,7 +198,8 @@ impl Reference {
             sessions: Vec::new(),
             retained: Vec::new(),
             shared: Vec::new(),
-            receipts: Vec::new(),
+            receipts: BTreeMap::new(),
+            next_receipt: 0,
             wills: Vec::new(),
             routed: BTreeMap::new(),
             unkept: 0,

@@ -6,7 +6,7 @@
 use super::*;
 
 /// A copy: of a session, or of a group if there is none; and its name.
-pub(super) type Copy = (Option<u64>, u64);
+pub(in super::super) type Copy = (Option<u64>, u64);
 
 /// Something that came.
 #[derive(Clone)]
@@ -88,9 +88,10 @@ impl Reference {
         copies.sort_by_key(|(need_not, _, copy)| (*need_not, copy.1));
         let copies = copies.into_iter().map(|(.., copy)| copy).collect();
         let came = Came { session, number: got.number, qos: got.qos, copies, by_group };
-        let receipt = self.receipts.len();
+        let receipt = self.next_receipt;
+        self.next_receipt += 1;
         let (state, acknowledged) = (State::Firm, Acknowledged::No);
-        self.receipts.push(Receipt { got: Rc::new(came), state, copy: None, acknowledged });
+        self.receipts.insert(receipt, Receipt { got: Rc::new(came), state, copy: None, acknowledged });
         if !self.assign(receipt, &mut Vec::new()) {
             let Session { client, ref owed, .. } = self.sessions[at];
             assert!(late.is_empty(), "c{client} gets what expires at {late:?}, now is {now}: {got:?}");
@@ -125,12 +126,12 @@ impl Reference {
 
     /// Whether a copy that `by` is taken for may not have come: that can have been another.
     pub(super) fn may_wait(&self, by: Option<usize>) -> bool {
-        by.and_then(|by| self.receipts.get(by)).is_none_or(|receipt| receipt.got.copies.len() > 1)
+        by.and_then(|by| self.receipts.get(&by)).is_none_or(|receipt| receipt.got.copies.len() > 1)
     }
 
     /// Gives a receipt a copy of its own; others may have to take another.
     fn assign(&mut self, receipt: usize, tried: &mut Vec<Copy>) -> bool {
-        let came = Rc::clone(&self.receipts[receipt].got);
+        let Some(came) = self.receipts.get(&receipt).map(|receipt| Rc::clone(&receipt.got)) else { return false };
         for copy in &came.copies {
             if tried.contains(copy) {
                 continue;
@@ -146,14 +147,16 @@ impl Reference {
     }
 
     fn take(&mut self, copy: Copy, receipt: usize) {
-        self.receipts[receipt].copy = Some(copy);
+        if let Some(receipt) = self.receipts.get_mut(&receipt) {
+            receipt.copy = Some(copy);
+        }
         if let Some(by) = self.by(copy) {
             *by = Some(receipt);
         }
     }
 
     fn let_go(&mut self, receipt: usize, state: State) {
-        let Receipt { state: was, copy, .. } = &mut self.receipts[receipt];
+        let Some(Receipt { state: was, copy, .. }) = self.receipts.get_mut(&receipt) else { return };
         *was = state;
         if let Some(copy) = copy.take()
             && let Some(by) = self.by(copy)
@@ -164,52 +167,83 @@ impl Reference {
 
     /// A client has acknowledged what came; `arrived`: the broker has that for certain.
     pub(in super::super) fn acknowledged(&mut self, receipt: usize, arrived: bool) {
-        let Some(receipt) = self.receipts.get_mut(receipt) else { return };
+        let Some(receipt) = self.receipts.get_mut(&receipt) else { return };
         receipt.acknowledged = if arrived { Acknowledged::Yes } else { Acknowledged::Perhaps };
     }
 
     /// A session is gone: what came to it by a group and was not acknowledged at QoS 1 is for others. (At QoS 2 it is not.)
     pub(super) fn give_back(&mut self, session: u64) {
-        for at in 0..self.receipts.len() {
-            let Receipt { got, acknowledged, state, .. } = &self.receipts[at];
-            let unfinished = *state == State::Firm && *acknowledged != Acknowledged::Yes;
-            if got.session == session && got.by_group && got.qos == Qos::AtLeastOnce && unfinished {
-                let state = if *acknowledged == Acknowledged::No { State::Void } else { State::Loose };
-                self.let_go(at, state);
-            }
+        let unfinished = |receipt: &Receipt| {
+            let Receipt { got, acknowledged, state, .. } = receipt;
+            let of_group = got.session == session && got.by_group && got.qos == Qos::AtLeastOnce;
+            of_group && *state == State::Firm && *acknowledged != Acknowledged::Yes
+        };
+        let all = self.receipts.iter().filter(|(_, receipt)| unfinished(receipt));
+        let all: Vec<_> = all.map(|(at, receipt)| (*at, receipt.acknowledged)).collect();
+        for (at, acknowledged) in all {
+            self.let_go(at, if acknowledged == Acknowledged::No { State::Void } else { State::Loose });
         }
     }
 
     /// After a crash, `before` which all this had come: what came at QoS 2 does not come again; what came at another and was not stored may.
     pub(super) fn remember(&mut self, before: &Self) {
-        for (is, was) in self.receipts.iter_mut().zip(&before.receipts) {
-            if was.acknowledged != Acknowledged::No && is.acknowledged == Acknowledged::No {
+        for (at, is) in &mut self.receipts {
+            let was = before.receipts.get(at).map_or(Acknowledged::No, |was| was.acknowledged);
+            if was != Acknowledged::No && is.acknowledged == Acknowledged::No {
                 is.acknowledged = Acknowledged::Perhaps;
             }
         }
-        for was in before.receipts.iter().skip(self.receipts.len()) {
+        for (at, was) in before.receipts.range(self.next_receipt..) {
             let firm = was.got.qos == Qos::ExactlyOnce;
             let state = if firm { State::Firm } else { State::Loose };
-            self.receipts.push(Receipt { state, copy: None, ..was.clone() });
+            self.receipts.insert(*at, Receipt { state, copy: None, ..was.clone() });
             if firm {
-                self.assign(self.receipts.len() - 1, &mut Vec::new());
+                self.assign(*at, &mut Vec::new());
             }
+        }
+        self.next_receipt = before.next_receipt;
+    }
+
+    /// What came, was acknowledged for good, and cannot have been anything else.
+    pub(in super::super) fn settled(&self) -> BTreeMap<usize, Copy> {
+        let mut times: BTreeMap<Copy, u32> = BTreeMap::new();
+        for copy in self.receipts.values().flat_map(|receipt| &receipt.got.copies) {
+            *times.entry(*copy).or_default() += 1;
+        }
+        let is_settled = |receipt: &Receipt| {
+            let done = receipt.got.qos != Qos::AtLeastOnce || receipt.acknowledged == Acknowledged::Yes;
+            let only = receipt.got.copies.len() == 1 && receipt.copy.is_some_and(|copy| times.get(&copy) == Some(&1));
+            done && only && receipt.state == State::Firm
+        };
+        let settled = self.receipts.iter().filter(|(_, receipt)| is_settled(receipt));
+        settled.filter_map(|(at, receipt)| Some((*at, receipt.copy?))).collect()
+    }
+
+    /// Forgets what is settled.
+    pub(in super::super) fn forget(&mut self, settled: &BTreeMap<usize, Copy>) {
+        let copies: BTreeSet<Copy> = settled.values().copied().collect();
+        self.receipts.retain(|at, _| !settled.contains_key(at));
+        self.shared.retain(|shared| !copies.contains(&(None, shared.name)));
+        for session in &mut self.sessions {
+            session.owed.retain(|owed| !copies.contains(&(Some(session.name), owed.name)));
         }
     }
 
     /// Takes what came for a copy that had to come, if there is something: what it was taken for can be covered otherwise,
     /// or need not be. What is for `groups` may be what was dropped, so it comes last.
     fn cover(&mut self, now: u64, copy: Copy, groups: bool, tried: &mut Vec<usize>) -> bool {
-        for at in 0..self.receipts.len() {
-            let Receipt { got, state, copy: taken_for, .. } = &self.receipts[at];
-            if *state == State::Void || !got.copies.contains(&copy) || tried.contains(&at) {
+        let can_be = |receipt: &Receipt| receipt.state != State::Void && receipt.got.copies.contains(&copy);
+        let all: Vec<_> = self.receipts.iter().filter(|(_, receipt)| can_be(receipt)).map(|(at, _)| *at).collect();
+        for at in all {
+            if tried.contains(&at) {
                 continue;
             }
             tried.push(at);
+            let taken_for = self.receipts.get(&at).and_then(|receipt| receipt.copy);
             if taken_for
                 .is_none_or(|other| !self.had_to_come(now, other, groups) || self.cover(now, other, groups, tried))
             {
-                if let Some(other) = self.receipts[at].copy
+                if let Some(other) = self.receipts.get(&at).and_then(|receipt| receipt.copy)
                     && let Some(by) = self.by(other)
                     && *by == Some(at)
                 {

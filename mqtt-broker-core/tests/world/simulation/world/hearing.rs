@@ -184,6 +184,7 @@ impl World {
     }
 
     pub(super) fn hear_publish(&mut self, slot: usize, publish: &PublishPacket<'_>) {
+        self.played.received += 1;
         let now = self.now;
         let link = self.link(slot);
         let who = link.who;

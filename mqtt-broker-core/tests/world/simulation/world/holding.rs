@@ -48,6 +48,10 @@ impl World {
                 self.reference.caught_up(who);
             }
         }
+        self.steps += 1;
+        if self.steps.is_multiple_of(500) {
+            self.forget();
+        }
         // what was denied or never decided will not be published any more
         if self.reference.routed.len() > 4_000 {
             let oldest = self.reference.routed.keys().nth(2_000).copied().unwrap_or(0);
@@ -58,6 +62,16 @@ impl World {
         let lately = self.reference.next.saturating_sub(2_000);
         let sessions = &mut self.reference.sessions;
         sessions.retain(|session| !session.ended || names.contains(&session.name) || session.name > lately);
+    }
+
+    /// What is settled whatever a crash leaves is looked at no more.
+    fn forget(&mut self) {
+        let settled = match self.host.stood.front() {
+            Some((_, durable)) if self.shape.is_stored() => durable.settled(),
+            _ => self.reference.settled(),
+        };
+        self.host.stood.iter_mut().for_each(|(_, stood)| stood.forget(&settled));
+        self.reference.forget(&settled);
     }
 
     /// **What is retained is the last of each topic.**
@@ -189,7 +203,7 @@ impl World {
             self.cut(slot);
             self.turn();
         }
-        self.advance(10_000 * SECOND);
+        self.advance(100_000 * SECOND);
         self.check();
         for topic in TOPICS {
             let _ = self.broker.clear_retained(RetainedCursor::new(TopicFilter::new(topic).unwrap()), 10);

@@ -25,7 +25,8 @@ impl World {
         self.note_bytes(slot, bytes);
         self.broker.handle_input(self.at(), id, bytes);
         self.note();
-        true
+        // whoever is paused by a decision or a rate has what comes behind it lying there unread
+        self.broker.policy().waiting.is_empty() && self.shape.rate.is_none()
     }
 
     /// The transport fails.
@@ -110,6 +111,7 @@ impl World {
             }
             _ => {}
         }
+        self.played.crashes += 1;
         let store = self.host.store.borrow().clone();
         let (frames, bytes) = (store.unsynced() + 1, store.unsynced_bytes() + 1);
         let mut store = store.crash(match how {

@@ -1,4 +1,5 @@
 //! The broker under test with its host and its clients, and the reference beside it: each step is done, and what comes of it is judged.
+use super::Played;
 use super::keeper::{About, Keeper, Message};
 use super::plan::{Asked, Connect, Fault, Loss, Publish, Shape, Step, TOPICS};
 use super::reference::{Got, Known, Owed, Reference};
@@ -128,10 +129,11 @@ pub(super) struct World {
     clients: Vec<Client>,
     links: Vec<Option<Link>>,
     reference: Reference,
-    /// Bytes that went anywhere, and when: two runs of one seed have the same.
-    pub(super) trace: u64,
+    pub(super) played: Played,
     purged: Option<usize>,
     settling: bool,
+    /// How many steps there were.
+    steps: u32,
     known: Known,
     host: Host,
 }
@@ -170,12 +172,17 @@ impl World {
             clients: (0..shape.clients).map(|_| Client::default()).collect(),
             links: Vec::new(),
             reference,
-            trace: 0xCBF2_9CE4_8422_2325,
+            played: Played { trace: 0xCBF2_9CE4_8422_2325, ..Played::default() },
             purged: None,
             settling: false,
+            steps: 0,
             known: Known::default(),
             host,
         }
+    }
+
+    pub(super) fn time(&self) -> u64 {
+        self.now - START
     }
 
     fn at(&self) -> Instant {
@@ -187,11 +194,11 @@ impl World {
     }
 
     fn note_bytes(&mut self, slot: usize, bytes: &[u8]) {
-        let mut hash = self.trace ^ self.now ^ ((slot as u64) << 48);
+        let mut hash = self.played.trace ^ self.now ^ ((slot as u64) << 48);
         for byte in bytes {
             hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
         }
-        self.trace = hash.wrapping_mul(0x0100_0000_01B3);
+        self.played.trace = hash.wrapping_mul(0x0100_0000_01B3);
     }
 }
 

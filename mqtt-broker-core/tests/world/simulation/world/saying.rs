@@ -169,6 +169,7 @@ impl World {
         let at = if of_will { allowed.iter().rposition(is_it) } else { allowed.iter().position(is_it) };
         let Some(at) = at else { panic!("nobody has allowed what is published on {topic}, {size} bytes") };
         let message = allowed.remove(at);
+        self.played.published += 1;
         let from = if of_will {
             Some(self.reference.will_fired(self.now, &message))
         } else {
