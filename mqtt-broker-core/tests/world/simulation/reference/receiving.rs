@@ -137,7 +137,10 @@ impl Reference {
                 continue;
             }
             tried.push(*copy);
-            let Some(by) = self.by(*copy).map(|by| *by) else { continue };
+            let there = self.by(*copy).map(|by| *by);
+            // also of a session that is gone: it may have been that
+            let of_gone = || self.receipts.iter().find(|(_, other)| other.copy == Some(*copy)).map(|(at, _)| *at);
+            let by = there.unwrap_or_else(of_gone);
             if by.is_none_or(|other| self.assign(other, tried)) {
                 self.take(*copy, receipt);
                 return true;
