@@ -2,7 +2,7 @@
 use crate::harness::*;
 use core::net::SocketAddr;
 use mqtt_broker_core::codec::{
-    AckKind, Packet, Properties, Qos, ReasonCode, Subscribe, SubscribeOptions, Subscription, Subscriptions,
+    AckKind, Packet, Properties, Property, Qos, ReasonCode, Subscribe, SubscribeOptions, Subscription, Subscriptions,
     TopicFilter, Utf8, Version,
 };
 use mqtt_broker_core::{
@@ -350,4 +350,24 @@ fn who_is_banned_while_it_is_decided_upon_is_not_let_in() {
         decide(&mut world, Decision::Allow);
         assert_eq!(world.received(client), ["CONNACK 0x8A"]);
     }
+}
+
+// [X5-PUB-11]: found by the simulation, where it took the place of one that had not expired
+#[test]
+fn what_expires_while_it_is_decided_upon_is_not_retained() {
+    let mut config = Config::default();
+    config.max_retained = 1;
+    let mut world = World::with(config, House::default());
+    let client = world.join(Version::V5, "c");
+    let expiry = [Property::MessageExpiryInterval(5)];
+    world.publish_with(client, "later", "x", |publish| {
+        publish.retain = true;
+        publish.properties = Properties::from_slice(&expiry);
+    });
+    // neither is done before the other at the very moment: no timeout is handled between
+    world.now = world.now.plus_secs(6);
+    decide(&mut world, Decision::Allow);
+    assert_eq!((world.broker.stats().retained, world.broker.stats().dropped_expired), (0, 1));
+    world.retain(client, "yes", "x");
+    assert_eq!((world.broker.stats().retained, world.broker.stats().dropped_retained), (1, 0));
 }

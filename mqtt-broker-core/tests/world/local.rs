@@ -1,7 +1,7 @@
 //! Clients of the embedding program: no socket, no encoded byte, the same routing as everybody's.
 use crate::harness::*;
 use mqtt_broker_core::codec::{Qos, ReasonCode, RetainHandling, SubscribeOptions, TopicFilter, TopicName, Version};
-use mqtt_broker_core::session::QueueLimits;
+use mqtt_broker_core::session::{Delivery, QueueLimits};
 use mqtt_broker_core::{
     AllowAll, ClientInfo, ConnectRequest, Decision, LocalError, LocalId, Overflow, Policy, Publication, PublishRequest,
     ReceiveRequest, SubscribeRequest, UnsubscribeRequest,
@@ -191,6 +191,38 @@ fn the_program_is_trusted_to_subscribe_and_asked_about_what_it_publishes() {
     assert_eq!(world.broker.local_publish(world.now, local, &publication("later", "x")), Ok(0));
     world.advance(11 * SECOND); // the decision never comes, and counts as denied
     assert_eq!(take(&mut world, local), ["yes x"]);
+}
+
+// v5 [MQTT-3.8.4-4] [MQTT-3.8.4-8]: as for any client
+#[test]
+fn what_is_retained_comes_to_the_program_as_its_subscription_is_now() {
+    let run = |handling: RetainHandling, cleared: bool| {
+        let mut world = World::new();
+        let client = world.join(Version::V5, "c");
+        for topic in ["t/1", "t/2"] {
+            world.publish_with(client, topic, "x", |publish| {
+                set_qos(publish, Qos::AtLeastOnce, 1);
+                publish.retain = true;
+            });
+        }
+        let id = subscribed(&mut world, "t/+");
+        let mut seen = vec![world.broker.local_receive(world.now, id).unwrap()];
+        if cleared {
+            world.retain(client, "t/1", "");
+            world.retain(client, "t/2", "");
+        }
+        let options = SubscribeOptions { retain_handling: handling, ..Default::default() };
+        world.broker.local_subscribe(world.now, id, filter("t/+"), options).unwrap();
+        world.retain(client, "t/3", "new");
+        seen.extend(std::iter::from_fn(|| world.broker.local_receive(world.now, id)));
+        let line = |delivery: &Delivery| {
+            format!("{} q{} {}", delivery.message.topic().as_str(), delivery.qos as u8, delivery.retain)
+        };
+        seen.iter().map(line).collect::<Vec<_>>()
+    };
+    assert_eq!(run(RetainHandling::Never, false), ["t/1 q1 true", "t/2 q0 true", "t/3 q0 true", "t/3 q0 false"]);
+    // the two that remove, and nothing that is retained
+    assert_eq!(run(RetainHandling::Always, true), ["t/1 q1 true", "t/1 q0 false", "t/2 q0 false", "t/3 q0 false"]);
 }
 
 #[test]
