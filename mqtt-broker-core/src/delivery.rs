@@ -118,7 +118,7 @@ impl<P: Policy> Core<P> {
         }
         let message = message.get_or_insert_with(|| Message::new(now, publication)).clone();
         if message.expires().is_some_and(|at| at <= now) {
-            // v5 [X5-PUB-4]: it has taken too long to decide upon; it takes nobody's place
+            // v5 [X5-PUB-11]: it was over before it could be kept (it took too long to decide upon, say); lest the old one pass for the last
             self.retained.remove(publication.topic);
             return self.dropped(None, Drop::Expired);
         }

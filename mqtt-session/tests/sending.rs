@@ -473,6 +473,28 @@ fn qos_0_that_stood_behind_a_place_does_not_overtake_what_was_there_before_it() 
     }
 }
 
+// v5 [MQTT-3.3.2-5]: what has expired holds up nothing that came later.
+#[test]
+fn qos_0_that_stood_behind_a_place_goes_when_all_that_was_there_before_it_has_expired() {
+    for recorded in [false, true] {
+        let mut session = Session::new();
+        if recorded {
+            session.record_changes();
+        }
+        let mut server = server_with(Version::V5, &[], session);
+        let expiring = [Property::MessageExpiryInterval(1)];
+        let mut first = Publication::new(TopicName::new("a").unwrap(), b"1");
+        first.properties = Properties::from_slice(&expiring);
+        let first = Delivery::new(Message::new(server.now, &first), Qos::AtMostOnce, false);
+        server.connection.deliver(first, &LIMITS).unwrap();
+        let place = server.connection.session_mut().hold_place();
+        server.delivers("a", "2", Qos::AtMostOnce);
+        server.connection.close_place(place);
+        server.waits(1_000);
+        assert_eq!(server.sends(), wire("30 05 00 01 'a' 00 '2'"));
+    }
+}
+
 // pitfall 47: what a place stands for is not overtaken, at any QoS.
 #[test]
 fn what_is_queued_behind_a_place_waits_until_it_is_closed() {

@@ -122,7 +122,13 @@ impl Outbound {
             let (token, delivery) = match self.queue.front()? {
                 Waiting::Place(place) => return Some(Transmit::Place(*place)),
                 Waiting::Delivery(Entry { delivery, .. }) if delivery.qos != Qos::AtMostOnce => return None,
-                Waiting::Delivery(_) if self.queue.front_free().is_some() => return None, // it was there before
+                // it was there before
+                Waiting::Delivery(_) if self.queue.front_free().is_some() => {
+                    match self.transmit_free(now, limits, drops, out) {
+                        Transmit::Empty => continue,
+                        done => return Some(done),
+                    }
+                }
                 Waiting::Delivery(Entry { token, delivery, .. }) => (*token, delivery),
             };
             let written = send(delivery, now, None, limits, drops, out);

@@ -126,7 +126,12 @@ impl Outbound {
             };
             let id = match delivery.qos {
                 // v5 [MQTT-4.6.0-5]: what has the lane of its own was there before the place that it stood behind
-                Qos::AtMostOnce if self.queue.front_free().is_some() => return None,
+                Qos::AtMostOnce if self.queue.front_free().is_some() => {
+                    match self.transmit_free(now, limits, drops, out) {
+                        Transmit::Empty => continue, // all of it had expired, or was too large
+                        done => return Some(done),
+                    }
+                }
                 Qos::AtMostOnce => None,
                 // v5 [MQTT-4.9.0-2], v5 [MQTT-3.3.4-7], v5 [MQTT-3.3.4-9]: at zero quota it waits.
                 Qos::AtLeastOnce | Qos::ExactlyOnce => Some(self.flights.next().filter(|_| self.window.is_open())?),
@@ -169,7 +174,13 @@ impl Outbound {
         }
     }
 
-    fn transmit_free(&mut self, now: Instant, limits: &mut Limits, drops: &mut Drops, out: &mut OutBuf) -> Transmit {
+    pub(super) fn transmit_free(
+        &mut self,
+        now: Instant,
+        limits: &mut Limits,
+        drops: &mut Drops,
+        out: &mut OutBuf,
+    ) -> Transmit {
         while let Some((token, delivery)) = self.queue.front_free() {
             let size = delivery.cost();
             let written = send(delivery, now, None, limits, drops, out);
