@@ -41,8 +41,31 @@ pub(crate) struct Counters {
     pub(crate) accept_failures: u64,
     /// Who was asked about clients, and how often to what end.
     pub(crate) decisions: Vec<(&'static str, [(&'static str, u64); 5])>,
-    /// If there is a store: why nothing is stored any more, if so.
-    pub(crate) store: Option<Option<String>>,
+    /// If there is a store: how that is.
+    pub(crate) store: Option<StoreHealth>,
+}
+
+/// How the store is.
+pub(crate) struct StoreHealth {
+    /// Why nothing is stored any more, if so.
+    pub(crate) failed: Option<String>,
+    /// For how long it has had something to do and has not said a word.
+    pub(crate) silence: Duration,
+}
+
+/// A disk that takes longer for a commit is not well.
+const SILENCE: Duration = Duration::from_secs(10);
+
+impl StoreHealth {
+    fn complaint(self) -> Option<String> {
+        match (self.failed, self.silence) {
+            (Some(why), _) => Some(format!("nothing is stored: {why}")),
+            (None, silence) if silence > SILENCE => {
+                Some(format!("nothing was stored for {} s: the disk does not answer", silence.as_secs()))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The way to the loop.
@@ -99,8 +122,10 @@ fn answer(request: &mut Request, asker: &Asker) -> Answer {
     match (known, request.method(), request.url()) {
         (false, ..) => plain(401, "a bearer token is asked for\n"),
         (true, Method::Get, "/healthz") => match asker.ask(Question::Counters) {
-            Some(Counters { store: Some(Some(why)), .. }) => plain(503, &format!("nothing is stored: {why}\n")),
-            Some(_) => plain(200, "ok\n"),
+            Some(Counters { store, .. }) => match store.and_then(StoreHealth::complaint) {
+                Some(why) => plain(503, &format!("{why}\n")),
+                None => plain(200, "ok\n"),
+            },
             None => plain(503, UNWELL),
         },
         (true, Method::Get, "/metrics") => match asker.ask(Question::Counters).map(|all| metrics::metrics(&all)) {
@@ -145,4 +170,19 @@ impl Asker {
 fn same(given: &str, expected: &str) -> bool {
     let differences = given.bytes().zip(expected.bytes()).fold(0, |all, (a, b)| all | (a ^ b));
     given.len() == expected.len() && differences == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_well_while_it_answers() {
+        let complaint = |failed: Option<&str>, seconds| {
+            StoreHealth { failed: failed.map(Into::into), silence: Duration::from_secs(seconds) }.complaint()
+        };
+        assert_eq!((complaint(None, 0), complaint(None, 10)), (None, None));
+        assert_eq!(complaint(None, 11).unwrap(), "nothing was stored for 11 s: the disk does not answer");
+        assert_eq!(complaint(Some("no room"), 11).unwrap(), "nothing is stored: no room");
+    }
 }

@@ -26,9 +26,12 @@ pub(super) fn metrics(counters: &Counters) -> Result<String, std::fmt::Error> {
     for (name, help, value) in now {
         registry.register(name, help, ConstGauge::new(u64::try_from(value).unwrap_or(u64::MAX)));
     }
-    if let Some(failure) = store {
-        let failed = ConstGauge::new(u64::from(failure.is_some()));
+    if let Some(health) = store {
+        let failed = ConstGauge::new(u64::from(health.failed.is_some()));
         registry.register("store_failed", "1: nothing is stored any more, and nothing acknowledged", failed);
+        let silence = ConstGauge::new(health.silence.as_secs());
+        let help = "Seconds for which the store has had something to do and not answered";
+        registry.register("store_silence_seconds", help, silence);
     }
     let totals = [
         ("packets_received", "Packets taken, of all types", stats.packets_in),

@@ -16,16 +16,16 @@ pub(crate) fn epoch(now: Instant) -> Epoch {
 impl EventLoop {
     /// Hands on what has changed since the last time.
     pub(super) fn keep(&mut self, now: Instant) {
-        let Some(keeper) = &self.asked.keeper else { return };
+        let Some(keeper) = &mut self.asked.keeper else { return };
         let (mut batch, epoch) = (Vec::new(), epoch(now));
         if let Some(ticket) = self.broker.poll_store(epoch, &mut batch) {
-            keeper.keep(ticket, batch, epoch);
+            keeper.keep(now, ticket, batch, epoch);
         }
     }
 
     /// Tells the broker what is stored.
     pub(super) fn hear_of_the_store(&mut self, now: Instant) {
-        while let Some(outcome) = self.asked.keeper.as_mut().and_then(|keeper| keeper.poll()) {
+        while let Some(outcome) = self.asked.keeper.as_mut().and_then(|keeper| keeper.poll(now)) {
             match outcome {
                 Ok(ticket) => self.broker.stored(now, ticket),
                 // what waits for it waits for ever: nobody is told what a restart might contradict

@@ -1,7 +1,7 @@
 //! What goes on, for those outside: log lines, traces, counters; and what other threads have for the loop.
 
 use super::EventLoop;
-use crate::admin::{Counters, Question, Wish};
+use crate::admin::{Counters, Question, StoreHealth, Wish};
 use crate::logging;
 use mqtt_broker_core::{Event, Instant};
 use std::sync::mpsc::Receiver;
@@ -18,7 +18,7 @@ impl EventLoop {
         while let Some(question) = self.asked.questions.as_ref().and_then(|questions| questions.try_recv().ok()) {
             // who has asked and gone needs no answer
             match question {
-                Question::Counters(answer) => drop(answer.send(self.counters())),
+                Question::Counters(answer) => drop(answer.send(self.counters(now))),
                 Question::Trace(wish, answer) => {
                     if !matches!(wish, Wish::List) {
                         info!("who is followed is changed by the admin listener: {wish:?}");
@@ -32,7 +32,7 @@ impl EventLoop {
         self.hear_of_the_store(now);
     }
 
-    fn counters(&self) -> Counters {
+    fn counters(&self, now: Instant) -> Counters {
         let tallies = self.broker.policy().tallies();
         let decisions = tallies.map(|(by, tally)| (by, tally.read())).collect();
         Counters {
@@ -40,7 +40,11 @@ impl EventLoop {
             transport_errors: self.transport_errors,
             accept_failures: self.listeners.failures(),
             decisions,
-            store: self.asked.keeper.as_ref().map(|keeper| keeper.failure().map(Into::into)),
+            store: self
+                .asked
+                .keeper
+                .as_ref()
+                .map(|keeper| StoreHealth { failed: keeper.failure().map(Into::into), silence: keeper.silence(now) }),
         }
     }
 
