@@ -12,6 +12,8 @@ mod harness;
 
 mod admin;
 mod authenticating;
+#[cfg(feature = "store")]
+mod blocked;
 mod connecting;
 #[cfg(feature = "store")]
 mod crashes;
