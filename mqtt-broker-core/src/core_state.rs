@@ -267,6 +267,16 @@ impl<P: Policy> Core<P> {
         }
     }
 
+    /// What stood before others in the queue of a client is gone, or a place is new there: is there something to send now?
+    pub(crate) fn goes_on(&mut self, index: u32) {
+        if let Some(id) = self.clients.slots.at(index).and_then(|client| client.connection())
+            && let Some(conn) = self.connections.get_mut(id)
+        {
+            conn.transmit = true;
+            self.list(id);
+        }
+    }
+
     pub(crate) fn poll_ready(&mut self) -> Option<Ready> {
         while let Some(id) = self.ready.pop_front() {
             if let Some(ready) = self.connections.get_mut(id).and_then(|conn| conn.take_ready(id)) {

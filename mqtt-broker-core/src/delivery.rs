@@ -276,6 +276,7 @@ impl<P: Policy> Core<P> {
             self.mark_session(index);
         }
         if dropped > 0 {
+            self.goes_on(index);
             let id = self.client_id(index);
             for _ in 0..dropped {
                 self.dropped(id.as_ref(), Drop::QueueFull);

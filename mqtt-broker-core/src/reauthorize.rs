@@ -190,6 +190,9 @@ impl<P: Policy> Core<P> {
         client.recheck = live && session.inflight() > 0;
         self.recharge(index);
         self.mark_session(index);
+        if dropped > 0 {
+            self.goes_on(index);
+        }
         for _ in 0..dropped {
             self.dropped(Some(&id), Drop::Denied(ReasonCode::NOT_AUTHORIZED));
         }

@@ -316,12 +316,7 @@ impl<P: Policy> Core<P> {
             let place = session.hold_place();
             client.add_replay(Replay::new(place, filter, wanted));
         }
-        if let Some(id) = client.connection()
-            && let Some(conn) = self.connections.get_mut(id)
-        {
-            conn.transmit = true;
-            self.list(id);
-        }
+        self.goes_on(index);
     }
 
     /// Ends the replay of a filter, if there is one, and gives its place in the queue up.
@@ -331,6 +326,7 @@ impl<P: Policy> Core<P> {
         if let Some(session) = Self::session_mut(&mut self.connections, client) {
             session.close_place(place);
         }
+        self.goes_on(index);
     }
 
     /// An UNSUBSCRIBE: its filters one after the other, and one UNSUBACK (v5 [MQTT-3.10.4-6] v4 [MQTT-3.10.4-6]).

@@ -125,6 +125,9 @@ impl<P: Policy> Core<P> {
                 .map(|session| session.take_shared(share.number()))
                 .unwrap_or_default(),
         };
+        if !waiting.is_empty() {
+            self.goes_on(index);
+        }
         self.handovers.extend(waiting);
         self.recharge(index);
         self.mark_session(index);

@@ -353,6 +353,31 @@ fn a_policy_that_knows_only_filters_takes_queued_messages_back_too() {
 }
 
 #[test]
+fn what_stood_behind_something_that_is_taken_back_goes_at_once() {
+    // S7. Found by the simulation: it went when its client said something the next time.
+    for topic in ["secret/1", "$share/g/secret/1"] {
+        let mut world = world();
+        let local = world.join(Version::V5, "local");
+        world.retain(local, "open/r", "kept");
+        let one = [Property::ReceiveMaximum(1)];
+        let client = world.join_with(Version::V5, "c", |connect| connect.properties = Properties::from_slice(&one));
+        for filter in ["open/1", topic] {
+            world.subscribe(client, filter, Qos::AtLeastOnce);
+        }
+        for topic in ["open/1", "secret/1"] {
+            world.publish_local_at(topic, "x", Qos::AtLeastOnce); // the second waits for the window
+        }
+        let lines = world.subscribe(client, "open/+", Qos::AtMostOnce); // a replay behind it
+        assert_eq!(lines, ["PUBLISH open/1 x q1 id1", "SUBACK [0x00]"]);
+        revoke(&mut world);
+        world.broker.policy_mut().subscribe = |filter| if filter.contains("secret") { no() } else { Decision::Allow };
+        world.broker.reauthorize(world.now, "c");
+        world.turn();
+        assert_eq!(world.messages(client), ["open/r kept"], "behind {topic}");
+    }
+}
+
+#[test]
 fn what_was_in_flight_is_not_sent_again_when_the_right_is_gone() {
     // S7
     for revoke_while_away in [false, true] {
