@@ -34,6 +34,8 @@ pub(super) struct Keeper {
 
 pub(super) enum About {
     Message(Message),
+    /// A message of a connection that has ended since.
+    Gone,
     Other,
 }
 

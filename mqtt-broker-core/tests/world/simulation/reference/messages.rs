@@ -51,6 +51,7 @@ impl Reference {
                         order,
                         number,
                         topic: topic.clone(),
+                        size: message.size,
                         qos: qos.min(most),
                         kept: qos,
                         retain,
@@ -84,7 +85,7 @@ impl Reference {
                 owed.soften();
             }
         }
-        if session.connected && session.max_packet.is_some() {
+        if session.connected && session.max_packet.is_some_and(|most| owed.may_be_larger(most)) {
             owed.soften();
         }
         // the policy says no to it, though its subscription may have all
@@ -116,6 +117,7 @@ impl Reference {
                 text,
                 number: message.number,
                 topic: message.topic.as_str().into(),
+                size: message.size,
                 qos: message.qos,
                 retain: message.retain,
                 expires,
@@ -150,7 +152,8 @@ impl Reference {
             self.unkept += 1;
             return;
         }
-        let kept = Kept { topic: message.topic.as_str().into(), number: message.number, qos: message.qos, expires };
+        let Message { number, size, qos, .. } = *message;
+        let kept = Kept { topic: message.topic.as_str().into(), number, size, qos, expires };
         self.retained.push(kept.clone());
         // but may find this one
         let open: Vec<_> = self
@@ -192,12 +195,13 @@ impl Reference {
     pub(in super::super) fn dropped_full(&mut self, client: usize, unfinished: usize) {
         let Shape { overflow, overlap, queue_messages, max_queued_bytes, inflight, .. } = self.shape.clone();
         let of_groups = self.shared.iter().filter(|shared| self.may_wait(shared.by)).count();
-        self.slack += 1;
         if self.ghosts.contains(&client) && self.of(client).is_none() {
+            self.slack += 1;
             return;
         }
         let own = self.of(client).expect("a queue is somebody's").owed.clone();
         let waiting = own.iter().filter(|owed| self.may_wait(owed.by)).count() + unfinished + of_groups;
+        self.slack += usize::from(self.of(client).is_some_and(|session| !session.was.is_empty()));
         let session = self.of(client).expect("it was there");
         assert!(
             waiting > queue_messages || max_queued_bytes < 1 << 20,
@@ -226,20 +230,24 @@ impl Reference {
             return;
         }
         let over = |expires: Option<u64>| expires.is_some_and(|at| at <= now);
-        let of_groups = self.shared.iter().any(|shared| over(shared.expires));
+        let of_groups = self.shared.iter().any(|shared| over(shared.expires) && self.may_wait(shared.by));
         let own = client.is_some_and(|client| {
-            self.sessions
-                .iter()
-                .any(|session| session.client == client && session.owed.iter().any(|owed| over(owed.expires)))
+            let own = self.sessions.iter().filter(|session| session.client == client).flat_map(|session| &session.owed);
+            own.into_iter().any(|owed| over(owed.expires) && self.may_wait(owed.by))
         });
         assert!(of_groups || own, "nothing of c{client:?} had expired");
     }
 
-    /// Something is too large. **Only for who said so.**
-    pub(in super::super) fn dropped_too_large(&mut self, client: usize) {
-        self.slack += 1;
-        let session = self.of(client).expect("a client that is connected");
-        assert!(session.max_packet.is_some(), "nothing is too large for c{client}");
+    /// Something is too large. **Only for who said so, and only if it can be.** `again`: it may be something that the client has.
+    pub(in super::super) fn dropped_too_large(&mut self, client: usize, again: bool) {
+        let session = self.of(client).expect("a client that is connected").clone();
+        let most = session.max_packet.expect("nothing is too large for somebody who takes everything");
+        let in_groups = !session.was.is_empty();
+        let of_groups =
+            || in_groups && self.shared.iter().any(|shared| may_be_larger(shared.size, &shared.topic, 1, most));
+        let own = session.owed.iter().any(|owed| owed.may_be_larger(most));
+        assert!(again || own || of_groups(), "nothing is too large for c{client}");
+        self.slack += usize::from(in_groups);
     }
 
     /// A group has nobody for a message.

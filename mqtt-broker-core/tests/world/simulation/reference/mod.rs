@@ -104,6 +104,8 @@ pub(super) struct Owed {
     order: u64,
     pub(super) number: u32,
     topic: Rc<str>,
+    /// Bytes of its payload.
+    size: usize,
     pub(super) qos: Qos,
     /// Its own.
     kept: Qos,
@@ -123,6 +125,7 @@ pub(super) struct Owed {
 pub(super) struct Kept {
     pub(super) topic: Rc<str>,
     pub(super) number: u32,
+    size: usize,
     pub(super) qos: Qos,
     pub(super) expires: Option<u64>,
 }
@@ -134,6 +137,8 @@ pub(super) struct Shared {
     text: &'static str,
     number: u32,
     topic: Rc<str>,
+    /// Bytes of its payload.
+    size: usize,
     qos: Qos,
     retain: bool,
     expires: Option<u64>,
@@ -252,7 +257,16 @@ impl Must {
     }
 }
 
+/// Whether a PUBLISH can be of more than `most` bytes: with all that may be in it besides its topic, its payload and its identifiers.
+fn may_be_larger(size: usize, topic: &str, ids: usize, most: u32) -> bool {
+    size + topic.len() + 2 * ids + 16 > most as usize
+}
+
 impl Owed {
+    fn may_be_larger(&self, most: u32) -> bool {
+        may_be_larger(self.size, &self.topic, self.ids.len().max(1), most)
+    }
+
     fn soften(&mut self) {
         self.must = self.must.softened();
     }

@@ -28,7 +28,7 @@ impl Reference {
             let all = waiting + unfinished(session.client);
             let replayed = !session.replays.is_empty() || session.owed.iter().any(|owed| owed.replay.is_some());
             assert!(
-                all <= self.shape.queue_messages || replayed || waiting <= self.shape.queue_messages,
+                waiting <= self.shape.queue_messages && (replayed || all <= self.shape.queue_messages),
                 "c{} has {all} of {} in its queue",
                 session.client,
                 self.shape.queue_messages

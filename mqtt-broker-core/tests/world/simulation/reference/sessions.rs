@@ -59,8 +59,8 @@ impl Reference {
         (session.connected, session.clear, session.expires) = (true, true, None);
         session.unread = false;
         (session.expiry, session.max_packet) = (expiry, connect.max_packet);
-        if connect.max_packet.is_some() {
-            session.owed.iter_mut().for_each(Owed::soften);
+        if let Some(most) = connect.max_packet {
+            session.owed.iter_mut().filter(|owed| owed.may_be_larger(most)).for_each(Owed::soften);
         }
         session.name
     }
@@ -190,6 +190,7 @@ impl Reference {
             order,
             number: kept.number,
             topic: kept.topic.clone(),
+            size: kept.size,
             qos: kept.qos.min(sub.qos),
             kept: kept.qos,
             retain: true,
@@ -200,7 +201,9 @@ impl Reference {
             also: Vec::new(),
             by: None,
         };
-        if session.max_packet.is_some() || (owed.qos == Qos::AtMostOnce && !session.clear) {
+        if session.max_packet.is_some_and(|most| owed.may_be_larger(most))
+            || (owed.qos == Qos::AtMostOnce && !session.clear)
+        {
             owed.soften();
         }
         session.owed.push(owed);

@@ -112,11 +112,16 @@ impl World {
         };
         assert_eq!(list.len(), codes.len(), "a code for each filter");
         let (who, version) = (link.who, link.plan.version);
+        let tight = self.shape.max_subscriptions < FILTERS.len();
         for ((asked, made), code) in list.iter().zip(codes) {
             if version != Version::V31 || *made {
                 assert_eq!(!code.is_error(), *made, "SUBACK {code:?} for {}", asked.filter);
             }
             assert!(!made || code.0 == asked.qos as u8, "granted {code:?} for {asked:?}");
+            let first = super::super::keeper::plain(asked.filter).as_bytes()[0];
+            assert!(!made || first != b'n', "nobody may have {}", asked.filter);
+            let may_be_refused = matches!(first, b'n' | b'b' | b'd') || tight;
+            assert!(*made || may_be_refused, "c{who} is refused {}", asked.filter);
             if *made {
                 self.known.granted.insert((who, asked.filter));
             }
@@ -172,7 +177,7 @@ impl World {
             self.known.acknowledged.insert(number);
         }
         let routed = self.reference.routed.get(&number).copied();
-        let may_be_denied = topic.starts_with(['n', 'b', 'd']);
+        let may_be_denied = topic.starts_with(['n', 'd']) || self.denied.contains(&number);
         match (routed, reason) {
             (Some((_, matched)), ReasonCode::SUCCESS | ReasonCode::NO_MATCHING_SUBSCRIBERS) if v5 && !again => {
                 assert_eq!(matched == 0, reason == ReasonCode::NO_MATCHING_SUBSCRIBERS, "message {number}: {matched}");
@@ -255,6 +260,7 @@ impl World {
                     answered: false,
                     known: false,
                     topic: topic.clone(),
+                    is_large: size > 100,
                     revoked: false,
                 });
             }

@@ -27,9 +27,10 @@ impl World {
         self.keep_alive_is_kept();
         self.who_breaks_a_rule_is_closed();
         self.no_will_gets_lost();
+        self.nothing_lies_about();
         let clients = &self.clients;
         self.reference.queues_keep_their_limits(self.now, |who| {
-            clients[who].unfinished.iter().filter(|taken| !taken.answered).count()
+            clients[who].unfinished.iter().filter(|taken| !taken.answered && !taken.may_be_lost()).count()
         });
         self.reference.settled = self.reference.next;
         let all_stored = self.host.waiting.is_none();
@@ -111,6 +112,20 @@ impl World {
         }
     }
 
+    /// **What can be sent has been sent**: nobody waits for something else to happen first.
+    pub(super) fn nothing_lies_about(&mut self) {
+        for slot in 0..self.links.len() {
+            let Some(link) = self.links[slot].as_ref().filter(|link| link.takes.is_none() && link.out.is_empty())
+            else {
+                continue;
+            };
+            let (id, who, mut out) = (link.id, link.who, OutBuf::default());
+            self.broker.poll_transmit(self.at(), id, &mut out);
+            assert!(out.is_empty(), "c{who} could have been sent {:02x?}", out.chunk());
+        }
+        self.note();
+    }
+
     /// **A will that is due was published, or the policy has yet to speak on it.**
     pub(super) fn no_will_gets_lost(&self) {
         let waiting = &self.broker.policy().waiting;
@@ -187,6 +202,9 @@ impl World {
             assert!(pending.is_empty(), "c{at} waits for acknowledgements: {pending:?}");
             let waits = |taken: &Taken| taken.qos == Qos::ExactlyOnce && !taken.answered;
             assert!(!client.unfinished.iter().any(waits), "c{at} waits for PUBREL");
+            let comes_again = |taken: &Taken| !taken.answered && !taken.may_be_lost();
+            assert!(!client.unfinished.iter().any(comes_again), "c{at} did not get again what it has not acknowledged");
+            assert!(self.live(at).is_some(), "c{at} is not let in");
         }
         for link in self.links.iter().flatten() {
             assert!(link.connected, "c{} is neither let in nor closed", link.who);

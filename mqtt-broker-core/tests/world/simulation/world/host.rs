@@ -26,7 +26,13 @@ impl World {
         self.broker.handle_input(self.at(), id, bytes);
         self.note();
         // whoever is paused by a decision or a rate has what comes behind it lying there unread
-        self.broker.policy().waiting.is_empty() && self.shape.rate.is_none()
+        let name = self.links[slot].as_ref().and_then(|link| self.names.get(link.who));
+        let pauses = |about: &About| match about {
+            About::Message(message) => !message.is_will && message.from.as_ref() == name,
+            About::Gone => false,
+            About::Other => true,
+        };
+        self.shape.rate.is_none() && !self.broker.policy().waiting.iter().any(|(_, about)| pauses(about))
     }
 
     /// The transport fails.

@@ -1,7 +1,7 @@
 //! The broker under test with its host and its clients, and the reference beside it: each step is done, and what comes of it is judged.
 use super::Played;
 use super::keeper::{About, Keeper, Message};
-use super::plan::{Asked, Connect, Fault, Loss, Publish, Shape, Step, TOPICS};
+use super::plan::{Asked, Connect, FILTERS, Fault, Loss, Publish, Shape, Step, TOPICS};
 use super::reference::{Got, Known, Owed, Reference};
 use super::wire::{self, as_sent, number_of};
 use mqtt_broker_core::codec::{
@@ -14,11 +14,11 @@ use mqtt_broker_core::store::{
 };
 use mqtt_broker_core::topic::{HashSeed, TopicFilter, TopicName};
 use mqtt_broker_core::{
-    Broker, Cause, Config, ConnectionId, Decision, Drop, Durability, Event, EventMask, Instant, Limit, Peer,
+    Broker, Cause, Config, ConnectionId, Decision, Drop, Durability, Event, EventMask, Instant, Limit, Overflow, Peer,
     Publication, Rate, Read, RetainedCursor,
 };
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 mod hearing;
@@ -72,8 +72,17 @@ struct Taken {
     /// The broker knows.
     known: bool,
     topic: String,
+    /// It may be too large for a connection that comes.
+    is_large: bool,
     /// The right to it was taken back while the client was away.
     revoked: bool,
+}
+
+impl Taken {
+    /// Whether the broker may not send it again, though it is not acknowledged: it was taken back, or is too large for the next connection.
+    fn may_be_lost(&self) -> bool {
+        self.topic.starts_with(['b', 'd', 's']) || self.is_large
+    }
 }
 
 enum Request {
@@ -135,6 +144,8 @@ pub(super) struct World {
     /// How many steps there were.
     steps: u32,
     known: Known,
+    /// Messages that the policy has denied.
+    denied: BTreeSet<u32>,
     host: Host,
 }
 
@@ -177,6 +188,7 @@ impl World {
             settling: false,
             steps: 0,
             known: Known::default(),
+            denied: BTreeSet::new(),
             host,
         }
     }

@@ -28,7 +28,7 @@ impl World {
                     for (_, about) in &mut self.broker.policy_mut().waiting {
                         if matches!(about, About::Message(message) if !message.is_will && message.from.as_deref() == Some(client.as_str()))
                         {
-                            *about = About::Other;
+                            *about = About::Gone;
                         }
                     }
                     let link = link.expect("a connection that was there");
@@ -91,8 +91,13 @@ impl World {
         for message in std::mem::take(&mut self.broker.policy_mut().denied) {
             if message.is_will {
                 self.reference.will_denied(self.now, message.number);
+            } else {
+                self.denied.insert(as_sent(message.number));
             }
         }
+        // of wills it is asked when they are left, too
+        let lost = self.broker.policy().allowed.iter().find(|message| !message.is_will);
+        assert!(lost.is_none(), "it was allowed, and is not routed: {lost:?}");
     }
 
     pub(super) fn who(&self, name: &str) -> usize {
@@ -134,7 +139,22 @@ impl World {
                 assert!(link.broken || overdue, "c{} is accused: {error:?}", link.who);
                 None
             }
-            _ => None,
+            Cause::Ended(ReasonCode::QUOTA_EXCEEDED) => {
+                let Shape { overflow, queue_messages, .. } = self.shape;
+                assert!(
+                    overflow == Overflow::Disconnect && queue_messages < 1_000,
+                    "c{} has no queue to fill",
+                    link.who
+                );
+                None
+            }
+            Cause::Ended(ReasonCode::SESSION_TAKEN_OVER) => {
+                let links = self.links.iter().flatten().filter(|other| other.who == link.who && other.id != link.id);
+                assert!(links.count() > 0, "c{} is taken over by nobody", link.who);
+                None
+            }
+            Cause::Ended(ReasonCode::ADMINISTRATIVE_ACTION) | Cause::Lost => None,
+            cause => panic!("c{} is closed: {cause:?}", link.who),
         }
     }
 
@@ -206,7 +226,10 @@ impl World {
                 let unfinished = self.clients[who].unfinished.iter().filter(|taken| !taken.known).count();
                 self.reference.dropped_full(who, unfinished + self.clients[who].unsure);
             }
-            (Drop::TooLarge, Some(who)) => self.reference.dropped_too_large(who),
+            (Drop::TooLarge, Some(who)) => {
+                let again = self.clients[who].unfinished.iter().any(|taken| taken.is_large);
+                self.reference.dropped_too_large(who, again);
+            }
             (Drop::Expired, who) => self.reference.dropped_expired(self.now, who),
             (Drop::RetainedFull, _) => {
                 let left = self.reference.unkept.checked_sub(1);

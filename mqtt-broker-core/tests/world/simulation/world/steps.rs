@@ -191,9 +191,10 @@ impl World {
         let id = if plan.qos == Qos::AtMostOnce { 0 } else { self.next_id(slot) };
         let bytes = wire::publish(&plan, id, false, known, version);
         if id != 0 {
-            self.clients[who].pending.push(Sent { id, publish: plan, released: false, times: 1 });
+            self.clients[who].pending.push(Sent { id, publish: plan.clone(), released: false, times: 1 });
         }
-        self.send(slot, &bytes);
+        let arrives = self.send(slot, &bytes) && plan.number != 0;
+        assert!(!arrives || self.broker.policy().asked.contains_key(&plan.number), "it is not read: {plan:?}");
     }
 
     pub(super) fn host_publishes(&mut self, plan: &Publish) {
