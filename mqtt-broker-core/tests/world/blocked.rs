@@ -23,8 +23,8 @@ fn join(who: usize) -> Step {
     })
 }
 
-fn publish(number: u32, qos: Qos, retain: bool, more: usize) -> Step {
-    let (topic, expiry, alias) = ("a/b", None, None);
+fn publish(number: u32, qos: Qos, retain: bool, more: usize, expiry: Option<u32>) -> Step {
+    let (topic, alias) = ("a/b", None);
     Step::Publish(Publish { who: WRITER, number, topic, qos, retain, expiry, alias, more })
 }
 
@@ -36,12 +36,13 @@ fn subscribe(filter: &'static str, handling: RetainHandling) -> Step {
 /// What may happen meanwhile.
 fn step(which: u32, number: u32) -> Step {
     match which {
-        0 => publish(number, Qos::AtMostOnce, false, 8),
-        1 => publish(number, Qos::AtLeastOnce, false, 8),
+        0 => publish(number, Qos::AtMostOnce, false, 8, (number == 2).then_some(1)),
+        1 => publish(number, Qos::AtLeastOnce, false, 8, None),
         2 => subscribe("a/#", RetainHandling::Always),
         3 => subscribe("b/+", RetainHandling::Always),
         4 => Step::Revoke { revoked: true }, // ends what was just asked for
-        _ => Step::Takes { who: READER, bytes: Some(300) },
+        5 => Step::Takes { who: READER, bytes: Some(300) },
+        _ => Step::Advance { millis: 2_000 },
     }
 }
 
@@ -50,18 +51,19 @@ fn step(which: u32, number: u32) -> Step {
 fn whatever_happens_while_a_reader_takes_nothing_it_gets_all_in_order() {
     for durability in [Durability::None, Durability::Synced] {
         let shape = Shape { high_water: 300, durability, ..Shape::durable(2) };
-        for sequence in 0..6_u32.pow(MEANWHILE) {
+        for sequence in 0..7_u32.pow(MEANWHILE) {
             let mut steps = vec![
                 join(READER),
                 join(WRITER),
                 subscribe("a/b", RetainHandling::Never),
                 Step::Takes { who: READER, bytes: Some(0) },
-                publish(1, Qos::AtMostOnce, true, 200), // more than waits in a transport
-                Step::Advance { millis: 60_000 },       // for a reader that takes nothing nobody waits
+                publish(1, Qos::AtMostOnce, true, 200, None), // more than waits in a transport
+                Step::Advance { millis: 60_000 },             // for a reader that takes nothing nobody waits
             ];
             for place in 0..MEANWHILE {
-                steps.push(step(sequence / 6_u32.pow(place) % 6, place + 2));
+                steps.push(step(sequence / 7_u32.pow(place) % 7, place + 2));
             }
+            steps.push(Step::Takes { who: READER, bytes: None });
             if let Err(why) = play(&shape, &steps) {
                 panic!("{why}\n{steps:#?}");
             }
