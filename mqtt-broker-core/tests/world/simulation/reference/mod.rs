@@ -72,6 +72,8 @@ pub(super) struct Session {
     left: Vec<(&'static str, u64)>,
     pub(super) owed: Vec<Owed>,
     replays: Vec<(Subscription, u64)>,
+    /// It has had retained messages for a new subscription, which its queue takes beyond its limit.
+    replayed: bool,
     /// Messages that were dropped, nobody knows which.
     slack: usize,
     /// Of those that were the oldest of their queue: the newest at that moment.

@@ -26,9 +26,8 @@ impl Reference {
             };
             let waiting = (session.owed.iter().filter(kept).count()).saturating_sub(session.slack);
             let all = waiting + unfinished(session.client);
-            let replayed = !session.replays.is_empty() || session.owed.iter().any(|owed| owed.replay.is_some());
             assert!(
-                waiting <= self.shape.queue_messages && (replayed || all <= self.shape.queue_messages),
+                waiting <= self.shape.queue_messages && (session.replayed || all <= self.shape.queue_messages),
                 "c{} has {all} of {} in its queue",
                 session.client,
                 self.shape.queue_messages

@@ -51,6 +51,7 @@ impl Reference {
                 left: Vec::new(),
                 owed: Vec::new(),
                 replays: Vec::new(),
+                replayed: false,
                 slack: 0,
                 oldest: Vec::new(),
             });
@@ -173,6 +174,7 @@ impl Reference {
         if filter.contains(['+', '#'])
             && let Some(session) = self.of(client)
         {
+            session.replayed = true;
             session.replays.push((sub, order));
         }
     }
@@ -206,6 +208,7 @@ impl Reference {
         {
             owed.soften();
         }
+        session.replayed = true;
         session.owed.push(owed);
     }
 
