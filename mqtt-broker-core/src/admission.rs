@@ -428,7 +428,7 @@ impl<P: Policy> Core<P> {
         self.recharge(index);
         self.rank_anew(index);
         self.mark_session(index);
-        self.hold_connack(now, id);
+        self.hold_all(now, id);
         self.touch(now, id);
         // what came behind the CONNECT while it was decided upon
         self.runnable.push_back(id);

@@ -154,6 +154,8 @@ pub(crate) struct Conn {
     pub(crate) held: u32,
     /// Nothing is sent before this batch is stored.
     pub(crate) gate: u64,
+    /// It waits for that in the middle of its life: nothing is encoded for it meanwhile that might grow old.
+    pub(crate) held_back: bool,
     told: Read,
 }
 
@@ -181,6 +183,7 @@ impl Conn {
             recorded: false,
             held: 0,
             gate: 0,
+            held_back: false,
             told: Read::Read,
         }
     }
@@ -253,7 +256,7 @@ impl Conn {
     /// Whether a QoS 0 copy may be encoded for it at once.
     #[inline]
     pub(crate) fn keeps_up(&self, high_water: usize, generation: u32) -> bool {
-        self.handed == 0 && self.staging.len() < high_water && self.generation == generation
+        self.handed == 0 && !self.held_back && self.staging.len() < high_water && self.generation == generation
     }
 
     /// Whether all there is to send lies encoded, and nobody waits for that.
@@ -282,7 +285,7 @@ impl Conn {
 
     /// Writes everything up to the goodbye, whatever the limit, so that the connection's state can be let go. Of one that was
     /// lost nothing is written: what waits stays in its session, unsent.
-    /// Of one whose CONNACK is still held, nothing is said either.
+    /// Of one that waits for the store, with its CONNACK or later, nothing is said either.
     pub(crate) fn flush_goodbye(&mut self, now: Instant, gated: bool) {
         if gated {
             return;

@@ -310,14 +310,27 @@ impl<P: Policy> Core<P> {
         batch
     }
 
-    /// A connection that was let in says nothing before that is stored.
-    pub(crate) fn hold_connack(&mut self, now: Instant, id: Id) {
+    /// A session of which nothing is stored is given what another one had: after a crash that one might have it still, and QoS 2 would come
+    /// to both (v5 [MQTT-4.8.2-5]). So it waits until that one is gone from the store.
+    #[cold]
+    pub(crate) fn hold_heir(&mut self, now: Instant, index: u32) {
+        let heir = self.clients.slots.at(index).filter(|client| client.recorded.is_none());
+        if let Some(id) = heir.and_then(Client::connection) {
+            self.hold_all(now, id);
+            if let Some(conn) = self.connections.get_mut(id) {
+                conn.held_back = !self.ledger.is_stored(conn.gate);
+            }
+        }
+    }
+
+    /// A connection says nothing before all that has changed so far is stored; one that was let in not even that.
+    pub(crate) fn hold_all(&mut self, now: Instant, id: Id) {
         if self.must_hold(id) {
-            let batch = self.hold_answer(now, id, Answer::Connack);
+            let batch = self.hold_answer(now, id, Answer::All);
             if let Some(conn) = self.connections.get_mut(id) {
                 conn.gate = batch;
                 if let Some(connection) = conn.connection_mut() {
-                    connection.pause_keep_alive(now); // who waits for its CONNACK is silent for our sake
+                    connection.pause_keep_alive(now); // who waits for us is silent for our sake
                 }
             }
         }
@@ -375,11 +388,11 @@ impl<P: Policy> Core<P> {
         let excused = conn.paused.excused();
         let Some(connection) = conn.connection_mut() else { return };
         match answer {
-            Answer::Connack => {
+            Answer::All => {
                 if !excused {
                     connection.resume_keep_alive(now);
                 }
-                conn.transmit = true;
+                (conn.transmit, conn.held_back) = (true, !self.ledger.is_stored(conn.gate));
                 self.list(id);
             }
             Answer::Ack(token, reason) => connection.acknowledge(*token, *reason),

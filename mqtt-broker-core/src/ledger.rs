@@ -31,8 +31,8 @@ const ANSWER: usize = 64;
 /// What is not said before the host has stored what it rests on.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// CONNACK lies in the connection, which sends nothing before.
-    Connack,
+    /// All that lies in the connection, its CONNACK first: it sends nothing before.
+    All,
     /// PUBACK, or the PUBREC of a client whose own session is not recorded.
     Ack(AckToken, ReasonCode),
     Suback(RequestToken, Vec<ReasonCode>),

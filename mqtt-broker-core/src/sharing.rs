@@ -336,6 +336,9 @@ impl<P: Policy> Core<P> {
         let Subscription { id, qos, .. } = picked.member.subscription;
         let target = Target::only(picked.member.client, &picked.member.subscription);
         let ids = if id == 0 { &[][..] } else { &[id] };
+        if handovers > 0 && qos.min(publication.qos) == Qos::ExactlyOnce {
+            self.hold_heir(now, picked.member.client);
+        }
         let is_lost = picked.rank == Rank::Last && qos.min(publication.qos) == Qos::AtMostOnce;
         self.send(now, publisher, &target, ids, publication, message, Some((&picked.share, handovers)));
         if is_lost { Dealt::Lost } else { Dealt::Sent }

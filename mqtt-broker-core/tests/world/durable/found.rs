@@ -518,3 +518,39 @@ fn a_ticket_that_is_old_or_said_twice_does_nothing() {
     assert_eq!(world.received(second), ["CONNACK 0x00"]);
     assert_eq!(world.broker.stats().unstored_bytes, 0);
 }
+
+// S20, v5 [MQTT-4.8.2-5]; found by the simulation
+#[test]
+fn what_is_handed_on_at_qos_2_to_somebody_who_is_not_stored_waits_until_it_is_gone_from_the_store() {
+    let heir = |world: &mut Kept| {
+        let heir = world.join(Version::V311, "heir");
+        world.subscribe(heir, "$share/g/jobs", Qos::ExactlyOnce);
+        heir
+    };
+    let begin = || {
+        let mut world = kept(Durability::Synced);
+        let first = stay(&mut world, "first");
+        world.subscribe(first, "$share/g/jobs", Qos::ExactlyOnce);
+        world.cut(first);
+        let writer = world.join(Version::V5, "writer");
+        world.publish(writer, "jobs", "1", Qos::ExactlyOnce);
+        let heir = heir(&mut world);
+        world.broker.policy_mut().holds = true;
+        world.broker.purge_session(world.now, "first");
+        world.turn();
+        (world, heir)
+    };
+    let (mut world, name) = begin();
+    assert!(world.messages(name).is_empty(), "the first has it in the store still");
+    assert_eq!(world.broker.stats().held_answers, 1);
+    store(&mut world);
+    assert_eq!(world.messages(name), ["jobs 1"]);
+    assert_eq!(world.broker.stats().held_answers, 0);
+    let mut world = crash(world, 0);
+    assert!(come_back(&mut world, "first").1.len() == 1, "only CONNACK: it had one heir");
+
+    let (world, _) = begin();
+    let mut world = crash(world, 0);
+    let (_, came) = come_back(&mut world, "first");
+    assert!(came.iter().any(|line| line.starts_with("PUBLISH jobs 1 q2")), "{came:?}");
+}

@@ -101,6 +101,7 @@ impl World {
         let last = self.host.batches;
         self.host.stood.retain(|(batch, _)| *batch == last);
         if let Some(ticket) = self.host.waiting.take() {
+            self.host.synced = self.now;
             self.broker.stored(self.at(), ticket);
             self.note();
         }
@@ -161,6 +162,7 @@ impl World {
         self.host = Host {
             store: Rc::clone(&store),
             holds: self.host.holds,
+            synced: self.now,
             waiting: None,
             // the beginning of this process is not stored either
             stood: VecDeque::from([(left, stood)]),

@@ -153,6 +153,8 @@ pub(super) struct World {
 struct Host {
     store: Rc<RefCell<MemoryStore>>,
     holds: bool,
+    /// When it was synced last.
+    synced: u64,
     /// What was written and is not durable.
     waiting: Option<StoreTicket>,
     /// How things stood behind each batch that a crash may leave: the first is durable.
@@ -170,6 +172,7 @@ impl World {
         let host = Host {
             store: Rc::clone(&store),
             holds: false,
+            synced: START,
             waiting: None,
             stood: VecDeque::from([(0, reference.clone())]),
             batches: 0,

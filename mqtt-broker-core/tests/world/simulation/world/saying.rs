@@ -68,7 +68,8 @@ impl World {
                     }
                     let policy = super::super::keeper::plain(&filter).starts_with(['b', 'd']);
                     assert!(asked || policy, "{client} did not ask to lose {filter}");
-                    self.reference.unsubscribed(who, &filter, asked);
+                    // it may have been judged anew at the same time
+                    self.reference.unsubscribed(who, &filter, asked && !policy);
                 }
                 Event::Published { client, topic, qos, retain, size } => {
                     let client = client.map(|client| client.as_str().to_owned());
