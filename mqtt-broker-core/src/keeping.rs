@@ -323,7 +323,7 @@ impl<P: Policy> Core<P> {
         }
     }
 
-    /// A connection says nothing before all that has changed so far is stored; one that was let in not even that.
+    /// A connection sends nothing more before all that has changed so far is stored; one that was just let in not even its CONNACK.
     pub(crate) fn hold_all(&mut self, now: Instant, id: Id) {
         if self.must_hold(id) {
             let batch = self.hold_answer(now, id, Answer::All);

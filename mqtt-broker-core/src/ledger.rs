@@ -31,7 +31,7 @@ const ANSWER: usize = 64;
 /// What is not said before the host has stored what it rests on.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// All that lies in the connection, its CONNACK first: it sends nothing before.
+    /// All that lies in the connection, a CONNACK first if there is one: it sends nothing before.
     All,
     /// PUBACK, or the PUBREC of a client whose own session is not recorded.
     Ack(AckToken, ReasonCode),
